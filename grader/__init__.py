@@ -1,0 +1,1 @@
+"""The trusted program: it runs, checks and marks what a candidate wrote."""

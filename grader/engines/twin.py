@@ -1,0 +1,91 @@
+"""The engine runner of the twin: unseals the plan and executes the network that was walked."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorrt_rtx as trt
+
+from grader.twin.driver import Driver
+from grader.twin.executor import NUMPY, ExecutionError, Executor
+from grader.twin.plan import Plan, PlanError, digest, unseal
+from grader.twin.session import Session
+
+from .serve import EngineError, Inspection, Tensor
+
+
+class TwinEngines:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._executors: dict[str, Executor] = {}
+
+    def build(self, onnx: bytes, profiles: dict[str, list], settings: dict) -> bytes:
+        """Build as a candidate's code would, through the same session."""
+        session = Session(Driver(), self._key)
+        builder = session.new("Builder", [])
+        network = session.call(builder["id"], "create_network", [0], {})
+        parser = session.new("OnnxParser", [network])
+        if not session.call(parser["id"], "parse", [onnx], {}):
+            raise EngineError(f"the network does not parse: {_errors(session)}")
+        config = session.call(builder["id"], "create_builder_config", [], {})
+        if profiles:
+            profile = session.call(builder["id"], "create_optimization_profile", [], {})
+            for name, shapes in profiles.items():
+                session.call(profile["id"], "set_shape", [name, *map(tuple, shapes)], {})
+            session.call(config["id"], "add_optimization_profile", [profile], {})
+        built = session.call(builder["id"], "build_serialized_network", [network, config], {})
+        if built is None:
+            raise EngineError(f"the build failed: {_errors(session)}")
+        return built["data"]
+
+    def inspect(self, plan: bytes) -> Inspection:
+        description = self._unseal(plan).description
+        tensors = tuple(
+            Tensor(t.name, t.dtype, t.shape, t.is_input, tuple(p[t.name] for p in description.profiles if t.name in p))
+            for t in description.io
+        )
+        return Inspection(tensors, tuple((x.name, x.type, x.precision) for x in description.layers))
+
+    def run(self, plan: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        opened = self._unseal(plan)
+        _check(opened, inputs)
+        name = digest(plan)
+        try:
+            if name not in self._executors:
+                self._executors[name] = Executor(opened.network)
+            return self._executors[name].run(inputs)
+        except ExecutionError as error:
+            raise EngineError(f"the engine does not run: {error}") from error
+
+    def _unseal(self, plan: bytes) -> Plan:
+        try:
+            return unseal(plan, self._key, trt.__version__)
+        except PlanError as error:
+            raise EngineError(str(error)) from error
+
+
+def _check(plan: Plan, inputs: dict[str, np.ndarray]) -> None:
+    for tensor in plan.description.io:
+        if not tensor.is_input:
+            continue
+        if tensor.name not in inputs:
+            raise EngineError(f"the engine has an input {tensor.name!r} that should not be there")
+        array = inputs[tensor.name]
+        if array.dtype.name != NUMPY[tensor.dtype]:
+            raise EngineError(f"input {tensor.name!r} is {tensor.dtype}, not {array.dtype.name}")
+        shapes = [p.get(tensor.name, (tensor.shape,) * 3) for p in plan.description.profiles] or [(tensor.shape,) * 3]
+        if not any(_within(array.shape, low, high) for low, _, high in shapes):
+            ranges = " or ".join(f"{low} to {high}" for low, _, high in shapes)
+            raise EngineError(f"input {tensor.name!r}: shape {array.shape} is outside the engine's profile, {ranges}")
+        if math.prod(array.shape) == 0:
+            raise EngineError(f"input {tensor.name!r} is empty")
+
+
+def _within(shape: tuple[int, ...], low: tuple[int, ...], high: tuple[int, ...]) -> bool:
+    return len(shape) == len(low) and all(a <= d <= b for a, d, b in zip(low, shape, high, strict=True))
+
+
+def _errors(session: Session) -> str:
+    texts = [text for severity, text in session.records if severity <= int(trt.ILogger.ERROR)]
+    return texts[-1] if texts else "TensorRT gave no reason"

@@ -1,0 +1,1 @@
+"""All of ours that a candidate's process may read: nothing in this folder is secret."""

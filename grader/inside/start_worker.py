@@ -1,0 +1,14 @@
+"""Starts the candidate worker: lock down first, then serve calls. Run by `grader.processes.candidate`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from trtprep_worker.lockdown import start  # noqa: E402 (nothing may be imported before)
+
+channel = start()
+
+from trtprep_worker.worker import serve  # noqa: E402
+
+serve(channel)

@@ -1,0 +1,122 @@
+"""One dialect for every tier: TensorRT 10's names, over 8.6, 10, 11, TensorRT-RTX or the twin.
+
+`TABLE` is the whole of it: per version, what a candidate's TensorRT 10 code would miss and what
+stands in for it.  Where nothing can stand in, the entry says so and nothing is installed.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_TWIN = Path(__file__).resolve().parents[1] / "twin"
+
+
+class Flag10(enum.IntEnum):
+    """TensorRT 10's `NetworkDefinitionCreationFlag`."""
+
+    EXPLICIT_BATCH = 0
+    STRONGLY_TYPED = 1
+
+
+def install(tier: str, settings: dict[str, Any]) -> None:
+    """Make ``import tensorrt`` give TensorRT 10's names in this process.
+
+    Args:
+        tier: "twin", "rtx" or "gpu".
+        settings: ``optimization_level`` (int) and ``timing_cache`` (bytes), both optional: defaults for
+            configs on the gpu tier, so that grading does not wait for tactics that no task times.
+    """
+    if tier == "twin":
+        sys.path.insert(0, str(_TWIN))
+        return
+    module = importlib.import_module("tensorrt_rtx" if tier == "rtx" else "tensorrt")
+    sys.modules["tensorrt"] = module
+    for entry in entries(tier, module.__version__):
+        entry(module)
+    if tier == "gpu" and settings:
+        _default_settings(module, settings)
+
+
+def entries(tier: str, version: str) -> list[Callable[[ModuleType], None]]:
+    """The table's rows for a tier and its TensorRT version."""
+    major = "rtx" if tier == "rtx" else version.split(".")[0]
+    if major not in TABLE:
+        raise ImportError(f"TensorRT {version} is not supported: use 8.6, 10.x, 11.x or TensorRT-RTX 1.x")
+    return TABLE[major]
+
+
+def _strongly_typed_8(trt: ModuleType) -> None:
+    """8.6 has no strongly typed networks: an explicit-batch one, and the flags that the graph's types need."""
+    make = trt.Builder.create_network
+    build = trt.Builder.build_serialized_network
+
+    def create_network(self: Any, flags: int = 0) -> Any:
+        return make(self, 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+
+    def build_serialized_network(self: Any, network: Any, config: Any) -> Any:
+        types = {network.get_layer(i).get_output_type(0) for i in range(network.num_layers) if network.get_layer(i).num_outputs}
+        kinds = {network.get_layer(i).type for i in range(network.num_layers)}
+        types |= {network.get_input(i).dtype for i in range(network.num_inputs)}
+        if trt.DataType.HALF in types:
+            config.set_flag(trt.BuilderFlag.FP16)
+            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+            _obey_types(trt, network)
+        if trt.LayerType.QUANTIZE in kinds:
+            config.set_flag(trt.BuilderFlag.INT8)
+        return build(self, network, config)
+
+    trt.Builder.create_network = create_network
+    trt.Builder.build_serialized_network = build_serialized_network
+    trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED = Flag10.STRONGLY_TYPED
+
+
+def _obey_types(trt: ModuleType, network: Any) -> None:
+    """With FP16 allowed, 8.6 would take it anywhere: pin each layer to the types that the graph gives it."""
+    floats = (trt.DataType.FLOAT, trt.DataType.HALF)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        computes = layer.type not in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE, trt.LayerType.CAST, trt.LayerType.SHUFFLE)
+        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+        if computes and outputs and all(t is not None and t.dtype in floats for t in outputs):
+            layer.precision = outputs[0].dtype
+            for position, tensor in enumerate(outputs):
+                layer.set_output_type(position, tensor.dtype)
+
+
+def _creation_flags(trt: ModuleType) -> None:
+    """11 and RTX know strongly typed networks only, and number the flag differently."""
+    make = trt.Builder.create_network
+
+    def create_network(self: Any, flags: int = 0) -> Any:
+        return make(self, 0)
+
+    trt.Builder.create_network = create_network
+    trt.NetworkDefinitionCreationFlag = Flag10
+
+
+def _default_settings(trt: ModuleType, settings: dict[str, Any]) -> None:
+    make = trt.Builder.create_builder_config
+
+    def create_builder_config(self: Any) -> Any:
+        config = make(self)
+        if "optimization_level" in settings:
+            config.builder_optimization_level = settings["optimization_level"]
+        if "timing_cache" in settings:
+            config.set_timing_cache(config.create_timing_cache(settings["timing_cache"]), ignore_mismatch=False)
+        return config
+
+    trt.Builder.create_builder_config = create_builder_config
+
+
+TABLE: dict[str, list[Callable[[ModuleType], None]]] = {
+    "8": [_strongly_typed_8],
+    "10": [],
+    "11": [_creation_flags],
+    "rtx": [_creation_flags],
+}

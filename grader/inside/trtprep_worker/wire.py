@@ -1,0 +1,179 @@
+"""Messages between the processes: JSON for structure, raw bytes for arrays, a bound on everything.
+
+A frame is an 8-byte little-endian header (length of the JSON, number of blobs), the JSON, the
+blobs' lengths as unsigned 64-bit integers, and the blobs.  Nothing is ever unpickled and nothing in a frame can name code, so
+a frame from a process that ran a candidate's code is only ever data.
+
+Values that cross: None, bool, int, float, str, bytes, NumPy arrays of the dtypes in ``DTYPES``,
+lists, tuples, dicts with string keys, and the marked dicts that callers build on top (handles,
+enums, files).  Anything else raises `WireError` in the sender, who can say so in its own words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DTYPES = (
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "float16", "float32", "float64",
+)  # fmt: skip
+_HEADER = struct.Struct("<II")
+_TAG = "$"
+_MAX_DEPTH = 32
+_MAX_RANK = 32
+
+
+class WireError(ValueError):
+    """A value that cannot cross, or a frame that breaks the format or its bounds."""
+
+
+class Closed(ConnectionError):
+    """The other process is gone: the channel ended, in or before a frame."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a receiver accepts. Sizes in bytes."""
+
+    json_bytes: int = 16 << 20
+    blob_bytes: int = 1 << 30
+    blobs: int = 4096
+
+
+DEFAULT_BOUNDS = Bounds()
+
+
+def pack(value: Any) -> tuple[bytes, list[memoryview]]:
+    """Split ``value`` into JSON and blobs. Raises WireError for what cannot cross."""
+    blobs: list[memoryview] = []
+    tree = _lower(value, blobs, 0)
+    return json.dumps(tree, separators=(",", ":"), allow_nan=True).encode(), blobs
+
+
+def unpack(text: bytes, blobs: list[memoryview]) -> Any:
+    """The inverse of `pack`. Raises WireError when the frame is malformed."""
+    try:
+        tree = json.loads(text)
+        return _raise(tree, blobs, 0)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        raise WireError(f"malformed frame: {error}") from error
+
+
+def send(channel: socket.socket, value: Any) -> None:
+    """Send one frame. Raises WireError (nothing sent) or Closed."""
+    text, blobs = pack(value)
+    sizes = struct.pack(f"<{len(blobs)}Q", *(b.nbytes for b in blobs))
+    head = _HEADER.pack(len(text), len(blobs)) + text + sizes
+    try:
+        channel.sendall(head)
+        for blob in blobs:
+            channel.sendall(blob)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise Closed("the other process closed its channel") from error
+
+
+def receive(channel: socket.socket, bounds: Bounds = DEFAULT_BOUNDS) -> Any:
+    """Receive one frame. Raises WireError when it breaks the format or ``bounds``, Closed at its end."""
+    length, count = _HEADER.unpack(_exactly(channel, _HEADER.size))
+    if length > bounds.json_bytes or count > bounds.blobs:
+        raise WireError(f"frame too large: {length} bytes of JSON, {count} blobs")
+    text = bytes(_exactly(channel, length))
+    sizes = struct.unpack(f"<{count}Q", _exactly(channel, 8 * count))
+    if sum(sizes) > bounds.blob_bytes:
+        raise WireError(f"frame too large: {sum(sizes)} bytes of data, at most {bounds.blob_bytes}")
+    return unpack(text, [_exactly(channel, size) for size in sizes])
+
+
+def _exactly(channel: socket.socket, size: int) -> memoryview:
+    data = bytearray(size)
+    view = memoryview(data)
+    done = 0
+    while done < size:
+        try:
+            got = channel.recv_into(view[done:])
+        except ConnectionResetError:
+            got = 0
+        if got == 0:
+            raise Closed("the other process ended")
+        done += got
+    return view
+
+
+def _lower(value: Any, blobs: list[memoryview], depth: int) -> Any:
+    if depth > _MAX_DEPTH:
+        raise WireError("nested too deeply, or contains itself")
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, np.ndarray):
+        return _lower_array(value, blobs)
+    if isinstance(value, np.generic):
+        return _lower_array(np.asarray(value), blobs) | {"scalar": True}
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        blobs.append(memoryview(value).cast("B"))
+        return {_TAG: "bytes", "blob": len(blobs) - 1}
+    if isinstance(value, (list, tuple)):
+        items = [_lower(item, blobs, depth + 1) for item in value]
+        return {_TAG: "tuple", "items": items} if isinstance(value, tuple) else items
+    if isinstance(value, dict):
+        if not all(type(key) is str for key in value):
+            raise WireError("a dict whose keys are not all strings")
+        items = {key: _lower(item, blobs, depth + 1) for key, item in value.items()}
+        return {_TAG: "dict", "items": items} if _TAG in value else items
+    if isinstance(value, (bool, int, float, str)):  # enums and other subclasses of plain types
+        return next(plain(value) for plain in (bool, int, float, str) if isinstance(value, plain))
+    raise WireError(f"a value of type {type(value).__module__}.{type(value).__qualname__}")
+
+
+def _lower_array(array: np.ndarray, blobs: list[memoryview]) -> dict[str, Any]:
+    if array.dtype.name not in DTYPES:
+        raise WireError(f"an array of dtype {array.dtype}")
+    plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).view(np.ndarray)
+    blobs.append(memoryview(plain.reshape(-1).view(np.uint8)))
+    return {_TAG: "array", "dtype": array.dtype.name, "shape": list(array.shape), "blob": len(blobs) - 1}
+
+
+def _raise(tree: Any, blobs: list[memoryview], depth: int) -> Any:
+    if depth > 2 * _MAX_DEPTH + 2:
+        raise WireError("nested too deeply")
+    if isinstance(tree, list):
+        return [_raise(item, blobs, depth + 1) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    tag = tree.get(_TAG)
+    if tag is None:
+        return {key: _raise(item, blobs, depth + 1) for key, item in tree.items()}
+    if tag == "bytes":
+        return bytes(blobs[_index(tree["blob"])])
+    if tag == "tuple":
+        return tuple(_raise(item, blobs, depth + 1) for item in tree["items"])
+    if tag == "dict":
+        return {key: _raise(item, blobs, depth + 1) for key, item in tree["items"].items()}
+    if tag == "array":
+        return _raise_array(tree, blobs)
+    raise WireError(f"unknown tag {tag!r}")
+
+
+def _raise_array(tree: dict[str, Any], blobs: list[memoryview]) -> Any:
+    shape, name = tree["shape"], tree["dtype"]
+    if name not in DTYPES:
+        raise WireError(f"unknown dtype {name!r}")
+    if len(shape) > _MAX_RANK or not all(type(d) is int and d >= 0 for d in shape):
+        raise WireError("bad shape")
+    blob, dtype = blobs[_index(tree["blob"])], np.dtype(name)
+    if blob.nbytes != math.prod(shape) * dtype.itemsize:
+        raise WireError("an array whose bytes do not fit its shape")
+    array = np.ndarray(shape, dtype, buffer=blob)
+    return array[()] if tree.get("scalar") and not shape else array
+
+
+def _index(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise WireError("bad blob index")
+    return value

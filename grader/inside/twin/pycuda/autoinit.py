@@ -1,0 +1,16 @@
+"""Makes a context on device 0 for the life of the process, as PyCUDA's module of this name does."""
+
+from __future__ import annotations
+
+import atexit
+
+import pycuda.driver as _cuda
+
+_cuda.init()
+device = _cuda.Device(0)
+context = device.make_context()
+
+
+@atexit.register
+def _leave() -> None:
+    context.pop()

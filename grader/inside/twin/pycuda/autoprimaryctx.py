@@ -1,0 +1,17 @@
+"""Retains and pushes the primary context of device 0, as PyCUDA's module of this name does."""
+
+from __future__ import annotations
+
+import atexit
+
+import pycuda.driver as _cuda
+
+_cuda.init()
+device = _cuda.Device(0)
+context = device.retain_primary_context()
+context.push()
+
+
+@atexit.register
+def _leave() -> None:
+    _cuda.Context.pop()

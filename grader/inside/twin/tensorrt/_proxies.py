@@ -1,0 +1,194 @@
+"""Proxy classes for TensorRT's objects, made from TensorRT-RTX's own class definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorrt_rtx as _rtx
+from trtprep_worker.device_link import connect
+
+from ._logger import ILogger, listen
+
+_REAL = type(_rtx.Builder)  # pybind11's metaclass: what is of it, and no enumeration or value, is proxied
+_VALUES = ("Dims", "Dims2", "Dims3", "Dims4", "DimsHW", "Weights", "Permutation", "ILogger", "Logger", "IHostMemory")
+_MADE = ("Builder", "OnnxParser", "Refitter", "Runtime")
+_BY_NAME: dict[str, type[Proxy]] = {}
+
+
+class IHostMemory(bytes):
+    """A serialized plan. As TensorRT's: a buffer with ``nbytes``, but without ``len()``."""
+
+    @property
+    def nbytes(self) -> int:
+        return bytes.__len__(self)
+
+    @property
+    def dtype(self) -> _rtx.DataType:
+        return _rtx.DataType.INT8
+
+    def __len__(self) -> int:
+        raise TypeError("object of type 'IHostMemory' has no len() (use .nbytes)")
+
+    def __enter__(self) -> IHostMemory:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+class Proxy:
+    """A handle of an object in the device process."""
+
+    _id = 0
+
+    @classmethod
+    def _of(cls, handle: int) -> Proxy:
+        made = object.__new__(cls)
+        made._id = handle
+        return made
+
+    def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        named = {key: encode(value) for key, value in kwargs.items()}
+        return decode(connect().request("call", id=self._id, name=method, args=[encode(a) for a in args], kwargs=named))
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Proxy) and other._id == self._id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __del__(self) -> None:
+        if self._id:
+            connect().drop(self._id)
+
+
+def classes() -> dict[str, Any]:
+    """Proxies by name, for every class of TensorRT-RTX that is not a plain value."""
+    for name, real in vars(_rtx).items():
+        if type(real) is _REAL and name not in _VALUES and not hasattr(real, "__members__"):
+            _proxy_class(real)
+    return dict(_BY_NAME)
+
+
+def _proxy_class(real: type) -> type[Proxy]:
+    name = real.__name__
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    parents = [_proxy_class(base) for base in real.__bases__ if type(base) is _REAL and base.__name__ != "pybind11_object"]
+    body: dict[str, Any] = {"__doc__": real.__doc__, "__module__": "tensorrt"}
+    for member, value in vars(real).items():
+        if member in ("__len__", "__getitem__"):
+            body[member] = _method(member, value)
+        elif member.startswith("_"):
+            continue
+        elif isinstance(value, property):
+            body[member] = _property(member, value)
+        elif callable(value):
+            body[member] = _method(member, value)
+    if name in _MADE:
+        body["__init__"] = _maker(name)
+    body |= _OWN.get(name, {})
+    _BY_NAME[name] = made = type(name, tuple(parents) or (Proxy,), body)
+    return made
+
+
+def _method(name: str, real: Any) -> Callable[..., Any]:
+    def method(self: Proxy, *args: Any, **kwargs: Any) -> Any:
+        return self._call(name, args, kwargs)
+
+    method.__name__, method.__doc__ = name, real.__doc__
+    return method
+
+
+def _property(name: str, real: property) -> property:
+    def get(self: Proxy) -> Any:
+        return decode(connect().request("get", id=self._id, name=name))
+
+    def put(self: Proxy, value: Any) -> None:
+        connect().request("set", id=self._id, name=name, value=encode(value))
+
+    return property(get, put if real.fset else None, doc=real.__doc__)
+
+
+def _maker(name: str) -> Callable[..., None]:
+    def __init__(self: Proxy, *args: Any, **kwargs: Any) -> None:
+        values = [*args, *kwargs.values()]
+        loggers = [value for value in values if isinstance(value, ILogger)]
+        if not loggers:
+            raise TypeError(f"trt.{name} needs a logger (a trt.Logger or your own trt.ILogger)")
+        self._keeps = values  # a network must outlive its parser, a logger its builder
+        listen(loggers[0])
+        rest = [encode(value) for value in values if not isinstance(value, ILogger)]
+        self._id = connect().request("new", **{"class": name}, args=rest)["id"]
+
+    return __init__
+
+
+# -- values across
+
+
+def encode(value: Any) -> Any:
+    """What of ``value`` can cross to the device."""
+    if value is None or isinstance(value, (bool, int, float, str, bytes, bytearray, memoryview, np.ndarray)):
+        return value
+    if isinstance(value, Proxy):
+        return {"@": "object", "id": value._id}
+    if isinstance(value, _rtx.Weights):
+        data = value.numpy() if value.size else np.empty(0, np.uint8)
+        raw = data.tobytes() if isinstance(data, np.ndarray) else b""
+        return {"@": "weights", "dtype": value.dtype.name, "data": raw}
+    if isinstance(value, _rtx.Dims):
+        return {"@": "dims", "values": list(value)}
+    if hasattr(type(value), "__members__") and hasattr(value, "name"):
+        return {"@": "enum", "class": type(value).__name__, "name": value.name}
+    if isinstance(value, (list, tuple)):
+        return type(value)(encode(item) for item in value)
+    if hasattr(value, "__index__"):  # NumPy integers, pycuda.driver.DeviceAllocation
+        return value.__index__()
+    if isinstance(value, np.floating):
+        return float(value)
+    raise TypeError(f"TensorRT takes no {type(value).__module__}.{type(value).__name__} here")
+
+
+def decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict) or "@" not in value:
+        return value
+    kind = value["@"]
+    if kind == "object":
+        return _BY_NAME[value["class"]]._of(value["id"])
+    if kind == "enum":
+        return getattr(_rtx, value["class"]).__members__[value["name"]]
+    if kind == "dims":
+        return _rtx.Dims(value["values"])
+    return IHostMemory(value["data"])
+
+
+# -- where TensorRT 10's dialect, or the process boundary, asks for more than passing a call on
+
+
+def _create_network(self: Proxy, flags: int = 0) -> Any:
+    if int(flags) & ~0b11:
+        raise ValueError(f"create_network({flags}): TensorRT 10 has the flags EXPLICIT_BATCH and STRONGLY_TYPED")
+    return self._call("create_network", (0,), {})
+
+
+def _parse_from_file(self: Proxy, path: str) -> bool:
+    """Reads the file here: the device process cannot see the candidate's files."""
+    return self._call("parse", (Path(path).read_bytes(),), {})
+
+
+_OWN: dict[str, dict[str, Any]] = {
+    "Builder": {"create_network": _create_network, "platform_has_fast_fp16": True, "platform_has_fast_int8": True},
+    "OnnxParser": {"parse_from_file": _parse_from_file},
+}

@@ -1,0 +1,1 @@
+"""Starts, limits and watches every process that runs a candidate's code or reads what it made."""

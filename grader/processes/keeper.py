@@ -1,0 +1,243 @@
+"""The thread behind one sandboxed process: starts it, reads what it prints, watches it and buries it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.processes.output import KeptOutput
+from grader.processes.sandbox import Limits
+from grader.processes.watchdog import Tree, Usage, folder_bytes
+
+POLL_S = 0.02
+DISK_POLL_S = 0.2  # walking a folder costs more than looking at a process
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended.
+
+    Attributes:
+        reason: "exit", "signal", "wall", "cpu", "memory", "processes", "disk" or "output".
+        detail: one line for a person. A program that exits by itself with status 128 + N cannot be told
+            from one that was killed by signal N.
+    """
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that is needed to start a process.
+
+    Attributes:
+        argv, env, pass_fds: as for `subprocess.Popen`.
+        scratch: its scratch folder if that lies on the host: it is removed in the end.
+        scratch_bytes: how much that folder may hold.
+        helpers, spared: as for `watchdog.Tree`.
+        watched: false to let it run without the watchdog.
+    """
+
+    argv: list[str]
+    env: dict[str, str]
+    pass_fds: tuple[int, ...]
+    scratch: Path | None
+    scratch_bytes: int
+    helpers: int
+    spared: int
+    watched: bool
+
+
+class Keeper(threading.Thread):
+    """Owns a process from its start to its end, and the output that it prints.
+
+    The process is told to die with the thread that started it (the kernel knows no parents, only parent
+    threads), so it is started from here rather than from whichever thread of the grader asked for it.
+    """
+
+    def __init__(self, program: Program, limits: Limits) -> None:
+        """Prepare; `start` starts the thread, and `started` is set once the process exists or cannot."""
+        super().__init__(name="sandbox-keeper", daemon=True)
+        self.started = threading.Event()
+        self.finished = threading.Event()
+        self.failure: OSError | None = None
+        self.pid = 0
+        self.ended: Ended | None = None
+        self.output = KeptOutput(limits.kept_output_bytes)
+        self._program = program
+        self._limits = limits
+        self._stopping = False
+        self._deadline: float | None = None
+        self._wall_s = 0.0
+        self._next_disk_look = 0.0
+        self.deadline(limits.wall_s)
+
+    def deadline(self, seconds: float | None) -> None:
+        """Stop the process after so many seconds from now; None: never."""
+        self._wall_s = seconds or 0.0
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def stop(self) -> None:
+        """End the process and everything below it, and wait until that is done."""
+        self._stopping = True
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join()
+
+    def run(self) -> None:
+        """Thread body."""
+        try:
+            process = subprocess.Popen(
+                self._program.argv,
+                env=self._program.env,
+                pass_fds=self._program.pass_fds,
+                cwd=self._program.scratch or "/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.failure = error
+        else:
+            self.pid = process.pid
+            self.started.set()
+            self.ended = self._keep(process)
+        finally:
+            self._remove_scratch()
+            self.started.set()
+            self.finished.set()
+
+    def _keep(self, process: subprocess.Popen[bytes]) -> Ended:
+        assert process.stdout is not None
+        pipe = process.stdout.fileno()
+        os.set_blocking(pipe, False)
+        tree = Tree(process.pid, helpers=self._program.helpers, spared=self._program.spared)
+        verdict = self._watch(process, pipe, tree)
+        if verdict:
+            tree.kill()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._read(pipe)
+        process.stdout.close()
+        return verdict or self._over_output() or _natural_end(process.returncode)
+
+    def _watch(self, process: subprocess.Popen[bytes], pipe: int, tree: Tree) -> Ended | None:
+        """Return why the process has to be stopped, or None when it ended by itself."""
+        poller = select.poll()
+        poller.register(pipe, select.POLLIN)
+        look = time.monotonic()
+        while process.poll() is None:
+            wait_s = max(0.0, look + POLL_S - time.monotonic())
+            if poller.poll(wait_s * 1000) and not self._read_some(pipe):
+                poller.unregister(pipe)
+            if self._stopping:
+                return Ended("signal", "stopped by the grader (SIGKILL)")
+            if self._program.watched and time.monotonic() >= look + POLL_S:
+                look = time.monotonic()
+                verdict = self._over_output() or self._over_time() or self._over_usage(tree) or self._over_disk()
+                if verdict:
+                    return verdict
+            elif not self._program.watched:
+                look = time.monotonic()
+        return None
+
+    def _read_some(self, pipe: int) -> bool:
+        """Take in one chunk; return False at the end of the stream."""
+        try:
+            data = os.read(pipe, CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        self.output.add(data)
+        return bool(data)
+
+    def _read(self, pipe: int) -> None:
+        """Take in what a dead process left in the pipe, which a stray one might still hold open."""
+        poller = select.poll()
+        poller.register(pipe, select.POLLIN)
+        while poller.poll(0) and self._read_some(pipe) and self.output.total <= self._limits.output_bytes:
+            pass
+
+    def _over_output(self) -> Ended | None:
+        most = self._limits.output_bytes
+        if self._program.watched and self.output.total > most:
+            return Ended("output", f"printed more than {size(most)} and was stopped")
+        return None
+
+    def _over_time(self) -> Ended | None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return Ended("wall", f"was not done after {self._wall_s:g} s and was stopped")
+        return None
+
+    def _over_usage(self, tree: Tree) -> Ended | None:
+        limits = self._limits
+        usage: Usage = tree.usage(limits.processes, limits.memory_bytes)
+        if usage.tasks > limits.processes:
+            return Ended("processes", f"ran more than {limits.processes} processes and threads at once and was stopped")
+        if usage.memory_bytes > limits.memory_bytes:
+            return Ended("memory", f"used more than {size(limits.memory_bytes)} of memory and was stopped")
+        if usage.cpu_s > limits.cpu_s:
+            return _over_cpu(f"used more than {limits.cpu_s:g} s of CPU time")
+        return None
+
+    def _over_disk(self) -> Ended | None:
+        folder, now = self._program.scratch, time.monotonic()
+        if folder is None or now < self._next_disk_look:
+            return None
+        self._next_disk_look = now + DISK_POLL_S
+        if folder_bytes(folder) > self._program.scratch_bytes:
+            most = size(self._program.scratch_bytes)
+            return Ended("disk", f"wrote more than {most} into its scratch folder and was stopped")
+        return None
+
+    def _remove_scratch(self) -> None:
+        folder = self._program.scratch
+        if folder is None:
+            return
+        # A program can nest folders deeper than Python can recurse, and lock itself out of them.
+        subprocess.run(["rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, check=False)
+        if folder.exists():
+            subprocess.run(["chmod", "-R", "u+rwX", "--", str(folder)], stderr=subprocess.DEVNULL, check=False)
+            subprocess.run(["rm", "-rf", "--", str(folder)], stderr=subprocess.DEVNULL, check=False)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as a person would write it: "2.0 GiB"."""
+    value = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def _over_cpu(what: str) -> Ended:
+    return Ended("cpu", f"{what} and was stopped")
+
+
+def _natural_end(code: int) -> Ended:
+    """Name an exit status as bwrap and the reaper give it: 128 + N for signal N."""
+    number = -code if code < 0 else code - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return Ended("exit", f"ended by itself with status {code}")
+    if number == signal.SIGXCPU:
+        return _over_cpu("used more CPU time than it was given")
+    hint = {
+        signal.SIGSEGV: " (it touched memory that is not its own)",
+        signal.SIGABRT: " (it aborted itself: see what it printed)",
+        signal.SIGKILL: " (from outside: the machine may have run out of memory)",
+    }.get(signal.Signals(number), "")
+    return Ended("signal", f"was killed by {name}{hint}")

@@ -1,0 +1,82 @@
+"""The grader's side of the engine runner: trusted code in a sandbox that runs what candidates emitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from grader.engines.serve import EngineError, Inspection, Tensor
+from grader.inside.trtprep_worker import wire
+from grader.tiers import Tier
+
+from .child import Child
+from .handshake import send_key, wait_ready
+from .places import START_RUNNER, runner_policy
+from .sandbox import MIB, Limits
+
+_LIMITS = Limits(wall_s=60, cpu_s=3600, memory_bytes=8192 * MIB, processes=512)
+
+
+class Runner:
+    """Builds, inspects and runs plans in a process of its own, which is started again when a plan kills it.
+
+    Raises EngineError from every method: the plan is refused, does not run, or ended the process.
+    """
+
+    def __init__(self, tier: Tier, key: bytes) -> None:
+        self._tier, self._key = tier, key
+        self._child: Child | None = None
+
+    def build(self, onnx: bytes, profiles: dict[str, Any] | None = None, *, seconds: float = 60) -> bytes:
+        """A trusted plan of an ONNX model; ``profiles``: input name -> (min, opt, max) shapes."""
+        return self._ask({"do": "build", "onnx": onnx, "profiles": profiles or {}, "settings": self._tier.settings}, seconds)
+
+    def inspect(self, plan: bytes) -> Inspection:
+        """I/O names, types, shapes, profile bounds and layers, as the engine has them."""
+        told = self._ask({"do": "inspect", "plan": plan}, 60)
+        tensors = tuple(
+            Tensor(t["name"], t["dtype"], tuple(t["shape"]), t["is_input"], tuple(tuple(map(tuple, p)) for p in t["profiles"]))
+            for t in told["tensors"]
+        )
+        return Inspection(tensors, tuple(map(tuple, told["layers"])))
+
+    def run(self, plan: bytes, inputs: dict[str, np.ndarray], *, seconds: float = 60) -> dict[str, np.ndarray]:
+        """Outputs by name."""
+        return self._ask({"do": "run", "plan": plan, "inputs": inputs}, seconds)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: dict[str, Any], seconds: float) -> Any:
+        child = self._started()
+        child.deadline(seconds * self._tier.patience)
+        try:
+            wire.send(child.channel, request)
+            reply = wire.receive(child.channel)
+        except wire.Closed:
+            ended = child.wait(10)
+            self.close()
+            raise EngineError(f"the engine runner {ended.detail}") from None
+        child.deadline(None)
+        if "error" in reply:
+            raise EngineError(reply["error"])
+        return reply["value"]
+
+    def _started(self) -> Child:
+        if self._child is None:
+            self._child = Child(
+                ["-X", "utf8", str(START_RUNNER)], policy=runner_policy(self._tier), limits=_LIMITS,
+                env={"TRTPREP_TIER": self._tier.name},
+            )  # fmt: skip
+            send_key(self._child, self._key)
+            wait_ready(self._child, 60 * self._tier.patience)
+        return self._child

@@ -1,0 +1,172 @@
+"""Layers that slide a window: convolution, deconvolution, pooling, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorrt_rtx as trt
+
+from .graph import Graph, refuse, translates
+
+_SAME = {trt.PaddingMode.SAME_UPPER: "SAME_UPPER", trt.PaddingMode.SAME_LOWER: "SAME_LOWER"}
+
+
+@translates("CONVOLUTION")
+def convolution(layer: trt.IConvolutionLayer, graph: Graph) -> None:
+    size = tuple(layer.kernel_size_nd)
+    kernel = np.asarray(layer.kernel)
+    channels = kernel.size // (layer.num_output_maps * math.prod(size))
+    dilations = tuple(layer.dilation_nd)
+    reach = [dilation * (k - 1) + 1 for dilation, k in zip(dilations, size, strict=True)]
+    graph.node(
+        "Conv",
+        _operands(layer, graph, kernel, (layer.num_output_maps, channels, *size)),
+        layer,
+        kernel_shape=size,
+        strides=tuple(layer.stride_nd),
+        dilations=dilations,
+        group=layer.num_groups,
+        **_padding(layer, reach),
+    )
+
+
+@translates("DECONVOLUTION")
+def deconvolution(layer: trt.IDeconvolutionLayer, graph: Graph) -> None:
+    size, strides, dilations = tuple(layer.kernel_size_nd), tuple(layer.stride_nd), tuple(layer.dilation_nd)
+    kernel = np.asarray(layer.kernel)
+    maps = layer.num_output_maps // layer.num_groups
+    # CKRS, C being all input channels and K the output maps of one group: ONNX's order.
+    operands = _operands(layer, graph, kernel, (kernel.size // (maps * math.prod(size)), maps, *size))
+    if layer.padding_mode in _SAME:
+        # The output is input * stride, so what is cut off does not depend on the input's size.
+        total = [d * (k - 1) + 1 - s for d, k, s in zip(dilations, size, strides, strict=True)]
+        if min(total) < 0:
+            raise refuse(layer, "SAME padding with a stride larger than the kernel")
+        pre, post = _split(layer, total)
+    else:
+        # Rounding up or down is the same here: nothing is divided.
+        pre, post = list(layer.pre_padding), list(layer.post_padding)
+    graph.node(
+        "ConvTranspose",
+        operands,
+        layer,
+        kernel_shape=size,
+        strides=strides,
+        dilations=dilations,
+        group=layer.num_groups,
+        pads=(*pre, *post),
+    )
+
+
+@translates("POOLING")
+def pooling(layer: trt.IPoolingLayer, graph: Graph) -> None:
+    if layer.type == trt.PoolingType.MAX:
+        _max_pool(layer, graph, layer)
+    elif layer.type == trt.PoolingType.AVERAGE:
+        _average_pool(layer, graph, layer)
+    elif layer.type == trt.PoolingType.MAX_AVERAGE_BLEND:
+        dtype = layer.get_output(0).dtype
+        largest = graph.node("Mul", [_max_pool(layer, graph), graph.scalar(1 - layer.blend_factor, dtype)])
+        average = graph.node("Mul", [_average_pool(layer, graph), graph.scalar(layer.blend_factor, dtype)])
+        graph.node("Add", [largest, average], layer)
+    else:
+        raise refuse(layer, f"pooling type {layer.type.name}")
+
+
+@translates("PADDING")
+def padding(layer: trt.IPaddingLayer, graph: Graph) -> None:
+    # Two dimensions, the innermost; negative amounts crop, in ONNX too.
+    pre, post = tuple(layer.pre_padding_nd), tuple(layer.post_padding_nd)
+    outer = (0,) * (len(layer.get_input(0).shape) - len(pre))
+    graph.node("Pad", [graph.input(layer), graph.int64(*outer, *pre, *outer, *post)], layer)
+
+
+def _operands(layer: trt.ILayer, graph: Graph, kernel: np.ndarray, shape: Sequence[int]) -> list[str]:
+    """Input, kernel and bias: a kernel or bias that is the layer's own becomes a constant."""
+    weights = graph.input(layer, 1) or graph.constant(kernel.reshape(shape))
+    bias = graph.input(layer, 2)
+    if not bias and np.asarray(layer.bias).size:
+        bias = graph.constant(np.asarray(layer.bias))
+    return [graph.input(layer), weights, *([bias] if bias else [])]
+
+
+def _max_pool(layer: trt.IPoolingLayer, graph: Graph, owner: trt.ILayer | None = None) -> str:
+    size = tuple(layer.window_size_nd)
+    return graph.node(
+        "MaxPool",
+        [graph.input(layer)],
+        owner,
+        kernel_shape=size,
+        strides=tuple(layer.stride_nd),
+        **_padding(layer, size),
+    )
+
+
+def _average_pool(layer: trt.IPoolingLayer, graph: Graph, owner: trt.ILayer | None = None) -> str:
+    size = tuple(layer.window_size_nd)
+    pads = _padding(layer, size)
+    source = graph.input(layer)
+    count_padding = not layer.average_count_excludes_padding
+    if count_padding and layer.padding_mode == trt.PaddingMode.EXPLICIT_ROUND_UP:
+        # The divisor is the window's overlap with the padded input, not with what rounding up adds to it.
+        pre, post = list(layer.pre_padding), list(layer.post_padding)
+        source = graph.node("Pad", [source, graph.int64(0, 0, *pre, 0, 0, *post)])
+        pads["pads"] = [p - q for p, q in zip(pads["pads"], pre + post, strict=True)]
+        count_padding = False
+    return graph.node(
+        "AveragePool",
+        [source],
+        owner,
+        kernel_shape=size,
+        strides=tuple(layer.stride_nd),
+        count_include_pad=int(count_padding),
+        **pads,
+    )
+
+
+def _padding(layer: trt.ILayer, reach: Sequence[int]) -> dict[str, object]:
+    """ONNX's padding attributes for a window that spans ``reach`` elements (the dilated kernel)."""
+    mode = layer.padding_mode
+    if mode == trt.PaddingMode.EXPLICIT_ROUND_DOWN:
+        return {"pads": (*layer.pre_padding, *layer.post_padding)}
+    source = list(layer.get_input(0).shape)[-len(reach) :]
+    if mode in _SAME:
+        if min(source) < 0:
+            if any(r != k for r, k in zip(reach, _window(layer), strict=True)):
+                raise refuse(layer, "SAME padding of a dilated kernel over a dynamic size")
+            return {"auto_pad": _SAME[mode]}
+        strides = tuple(layer.stride_nd)
+        total = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in zip(source, strides, reach, strict=True)]
+        pre, post = _split(layer, total)
+        return {"pads": (*pre, *post)}
+    if mode == trt.PaddingMode.EXPLICIT_ROUND_UP:
+        return _round_up(layer, source, reach)
+    raise refuse(layer, f"padding mode {mode.name}")
+
+
+def _round_up(layer: trt.ILayer, source: Sequence[int], reach: Sequence[int]) -> dict[str, object]:
+    """What to add at the end so that rounding down gives ceil((n + pre + post - reach) / stride) + 1, TensorRT's size."""
+    pre, post, strides = tuple(layer.pre_padding), tuple(layer.post_padding), tuple(layer.stride_nd)
+    if all(s + q <= r for s, q, r in zip(strides, post, reach, strict=True)) and min(source) < 0:
+        # Each window starts within the input, so ONNX, which drops one that does not, drops none.
+        if isinstance(layer, trt.IPoolingLayer):
+            return {"pads": (*pre, *post), "ceil_mode": 1}
+    if min(source) < 0:
+        raise refuse(layer, "rounding up over a dynamic size")
+    added = [-(n + p + q - r) % s for n, p, q, r, s in zip(source, pre, post, reach, strides, strict=True)]
+    ends = [q + extra for q, extra in zip(post, added, strict=True)]
+    if isinstance(layer, trt.IPoolingLayer) and any(end >= r for end, r in zip(ends, reach, strict=True)):
+        raise refuse(layer, "rounding up gives a window that lies wholly in the padding")
+    return {"pads": (*pre, *ends)}
+
+
+def _split(layer: trt.ILayer, total: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Before and after: the odd element goes after for SAME_UPPER, before for SAME_LOWER."""
+    smaller, larger = [t // 2 for t in total], [t - t // 2 for t in total]
+    return (smaller, larger) if layer.padding_mode == trt.PaddingMode.SAME_UPPER else (larger, smaller)
+
+
+def _window(layer: trt.ILayer) -> tuple[int, ...]:
+    return tuple(layer.window_size_nd if isinstance(layer, trt.IPoolingLayer) else layer.kernel_size_nd)

@@ -1,0 +1,53 @@
+"""Explicit quantisation to INT8: quantise and dequantise, per tensor or per channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorrt_rtx as trt
+
+from .graph import Graph, refuse, translates
+
+T = trt.DataType
+
+
+@translates("QUANTIZE")
+def quantize(layer: trt.IQuantizeLayer, graph: Graph) -> None:
+    """clamp(round(x / scale), -128, 127), halves to even: both are ONNX's rules, too."""
+    output = layer.get_output(0)
+    if output.dtype != T.INT8:
+        raise refuse(layer, f"quantisation to {output.dtype.name}")
+    source, scale = graph.input(layer), graph.input(layer, 1)
+    if layer.get_input(0).dtype != layer.get_input(1).dtype:  # ONNX wants one type
+        source, scale = graph.cast(source, T.FLOAT), graph.cast(scale, T.FLOAT)
+    graph.node("QuantizeLinear", [source, scale, _zero(layer, graph)], layer, axis=_axis(layer))
+
+
+@translates("DEQUANTIZE")
+def dequantize(layer: trt.IDequantizeLayer, graph: Graph) -> None:
+    if layer.get_input(0).dtype != T.INT8:
+        raise refuse(layer, f"dequantisation of {layer.get_input(0).dtype.name}")
+    source, scale = graph.input(layer), graph.input(layer, 1)
+    output = layer.get_output(0)
+    if layer.get_input(1).dtype == output.dtype:  # ONNX gives the scale's type
+        graph.node("DequantizeLinear", [source, scale, _zero(layer, graph)], layer, axis=_axis(layer))
+    else:
+        wide = graph.node(
+            "DequantizeLinear", [source, graph.cast(scale, T.FLOAT), _zero(layer, graph)], axis=_axis(layer)
+        )
+        graph.cast(wide, output.dtype, layer)
+
+
+def _zero(layer: trt.IQuantizeLayer | trt.IDequantizeLayer, graph: Graph) -> str:
+    """The zero point, which TensorRT takes only where it is zero; INT8 is what tells ONNX the type."""
+    given = graph.input(layer, 2)
+    if given:
+        return given
+    return graph.constant(np.zeros(tuple(layer.get_input(1).shape), np.int8))
+
+
+def _axis(layer: trt.IQuantizeLayer | trt.IDequantizeLayer) -> int | None:
+    """The axis of a scale per channel; None for one scale. Raises where the scale is in blocks."""
+    scale = layer.get_input(1)
+    if len(scale.shape) > 1:
+        raise refuse(layer, f"a scale of rank {len(scale.shape)} (quantisation in blocks)")
+    return layer.axis if len(scale.shape) == 1 else None

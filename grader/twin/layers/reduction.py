@@ -1,0 +1,73 @@
+"""Layers that look along axes: reductions, softmax, the largest k, running sums."""
+
+from __future__ import annotations
+
+import tensorrt_rtx as trt
+
+from .graph import Graph, axes_of, element_type, refuse, translates
+
+_REDUCE = {
+    trt.ReduceOperation.SUM: "ReduceSum",
+    trt.ReduceOperation.PROD: "ReduceProd",
+    trt.ReduceOperation.MAX: "ReduceMax",
+    trt.ReduceOperation.MIN: "ReduceMin",
+    trt.ReduceOperation.AVG: "ReduceMean",
+}
+
+_LARGEST = {trt.TopKOperation.MAX: 1, trt.TopKOperation.MIN: 0}
+
+
+@translates("REDUCE")
+def reduce(layer: trt.IReduceLayer, graph: Graph) -> None:
+    if layer.op not in _REDUCE:
+        raise refuse(layer, f"operation {layer.op.name}")
+    axes = graph.int64(*axes_of(layer.axes))
+    graph.node(_REDUCE[layer.op], [graph.input(layer), axes], layer, keepdims=int(layer.keep_dims))
+
+
+@translates("SOFTMAX")
+def softmax(layer: trt.ISoftMaxLayer, graph: Graph) -> None:
+    graph.node("Softmax", [graph.input(layer)], layer, axis=_one_axis(layer))
+
+
+@translates("TOPK")
+def topk(layer: trt.ITopKLayer, graph: Graph) -> None:
+    if layer.op not in _LARGEST:
+        raise refuse(layer, f"operation {layer.op.name}")
+    k = graph.input(layer, 1)
+    if k:
+        k = graph.node("Reshape", [graph.cast(k, trt.DataType.INT64), graph.int64(1)])
+    else:
+        k = graph.int64(layer.k)
+    values, indices = layer.get_output(0), layer.get_output(1)
+    found = graph.fresh()
+    graph.node(
+        "TopK",
+        [graph.input(layer), k],
+        outputs=[values.name, found],
+        axis=_one_axis(layer),
+        largest=_LARGEST[layer.op],
+        sorted=1,
+    )
+    # ONNX's indices are INT64, TensorRT's as asked for.
+    graph.node("Cast", [found], outputs=[indices.name], to=element_type(indices.dtype, layer))
+
+
+@translates("CUMULATIVE")
+def cumulative(layer: trt.ICumulativeLayer, graph: Graph) -> None:
+    if layer.op != trt.CumulativeOperation.SUM:
+        raise refuse(layer, f"operation {layer.op.name}")
+    graph.node(
+        "CumSum",
+        [graph.input(layer), graph.input(layer, 1)],
+        layer,
+        exclusive=int(layer.exclusive),
+        reverse=int(layer.reverse),
+    )
+
+
+def _one_axis(layer: trt.ISoftMaxLayer | trt.ITopKLayer) -> int:
+    axes = axes_of(layer.axes)
+    if len(axes) != 1:
+        raise refuse(layer, f"axes {axes}; one is needed")
+    return axes[0]

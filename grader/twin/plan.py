@@ -1,0 +1,111 @@
+"""The twin's plan: TensorRT-RTX's own plan, then the network that was walked, then a seal.
+
+    plan bytes | network (an ONNX ModelProto) | description (JSON) | footer
+
+The footer holds the three lengths, the format's version and an HMAC-SHA256 of all before it.  In
+a graded run the key is drawn for the run and known to the device, the engine runner and the
+grader alone, so only a plan that this run's real builder made is accepted; elsewhere the key is
+empty and the seal is an integrity check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import struct
+from dataclasses import asdict, dataclass
+
+MAGIC = b"trtprep-twin"
+VERSION = 1
+_FOOTER = struct.Struct("<QQQI32s12s")
+
+
+class PlanError(ValueError):
+    """The bytes are not a plan that this device can load; the text says why."""
+
+
+@dataclass(frozen=True)
+class IOTensor:
+    """A network input or output. ``shape`` has -1 where dynamic; ``dtype`` is a `trt.DataType` name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    is_input: bool
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    name: str
+    type: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the runtime must know of an engine; ``profiles`` maps input name -> (min, opt, max) each."""
+
+    name: str
+    tensorrt: str
+    io: tuple[IOTensor, ...]
+    profiles: tuple[dict[str, tuple[tuple[int, ...], ...]], ...]
+    layers: tuple[LayerInfo, ...]
+
+    @classmethod
+    def from_data(cls, data: dict) -> Description:
+        return cls(
+            data["name"],
+            data["tensorrt"],
+            tuple(IOTensor(t["name"], t["dtype"], tuple(t["shape"]), t["is_input"]) for t in data["io"]),
+            tuple({k: tuple(map(tuple, v)) for k, v in p.items()} for p in data["profiles"]),
+            tuple(LayerInfo(**layer) for layer in data["layers"]),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    engine: bytes  #: TensorRT-RTX's serialized engine
+    network: bytes  #: ONNX
+    description: Description
+
+
+def seal(plan: Plan, key: bytes) -> bytes:
+    """The bytes of ``plan`` under ``key``."""
+    text = json.dumps(asdict(plan.description), separators=(",", ":")).encode()
+    body = plan.engine + plan.network + text
+    lengths = (len(plan.engine), len(plan.network), len(text), VERSION)
+    mac = _mac(key, body, lengths)
+    return body + _FOOTER.pack(*lengths, mac, MAGIC)
+
+
+def unseal(data: bytes, key: bytes, tensorrt: str) -> Plan:
+    """The inverse of `seal`. Raises PlanError: not a plan, truncated, altered, or another version's."""
+    if len(data) < _FOOTER.size or not data.endswith(MAGIC):
+        if b"vtrt" in data[:64] or b"ftrt" in data[:64]:
+            raise PlanError("the plan is truncated, or was not built by this twin")
+        raise PlanError("these bytes are not a TensorRT plan (magic tag not found)")
+    *lengths, version, mac, _ = _FOOTER.unpack(data[-_FOOTER.size :])
+    if version != VERSION:
+        raise PlanError(f"the plan has format {version}, this twin reads format {VERSION}: build it again")
+    body = data[: -_FOOTER.size]
+    if sum(lengths) != len(body):
+        raise PlanError("the plan is truncated: build it again")
+    if not hmac.compare_digest(mac, _mac(key, body, (*lengths, version))):
+        raise PlanError("the plan was altered, or was not built in this run: build it again")
+    ends = (lengths[0], lengths[0] + lengths[1])
+    description = Description.from_data(json.loads(body[ends[1] :]))
+    if description.tensorrt != tensorrt:
+        raise PlanError(f"the plan was built by TensorRT-RTX {description.tensorrt}, this is {tensorrt}: build it again")
+    return Plan(bytes(body[: ends[0]]), bytes(body[ends[0] : ends[1]]), description)
+
+
+def digest(data: bytes) -> str:
+    """The name of a plan in the device's log."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _mac(key: bytes, body: bytes, lengths: tuple[int, ...]) -> bytes:
+    mac = hmac.new(key, struct.pack("<QQQI", *lengths), hashlib.sha256)
+    mac.update(body)
+    return mac.digest()

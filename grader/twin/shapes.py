@@ -1,0 +1,59 @@
+"""Output shapes of a walked network for given input shapes, without running it where that is possible."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx
+from onnx import shape_inference
+
+from .executor import Executor
+
+_SMALL = 1024  # constants up to this many elements may be shapes or indices that inference must see
+
+
+class ShapeRules:
+    """Shape inference over one network, with its large weights left out so that it is quick."""
+
+    def __init__(self, network: bytes, executor: Executor) -> None:
+        model = onnx.load_from_string(network)
+        self._executor = executor
+        self._types = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+        large = [c for c in model.graph.initializer if math.prod(c.dims) > _SMALL]
+        for constant in large:
+            model.graph.initializer.remove(constant)
+            model.graph.input.append(onnx.helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims))
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        self._model = model
+        self._known: dict[tuple, dict[str, tuple[int, ...]]] = {}
+
+    def outputs(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Shapes by output name, for shapes by input name (all of them, none negative)."""
+        key = tuple(sorted(inputs.items()))
+        if key not in self._known:
+            self._known[key] = self._infer(inputs) or self._measure(inputs)
+        return self._known[key]
+
+    def _infer(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]] | None:
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        for value in model.graph.input:
+            if value.name in inputs:
+                value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, self._types[value.name], inputs[value.name]))
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
+        found = {}
+        for output in inferred.graph.output:
+            tensor = output.type.tensor_type
+            dims = tensor.shape.dim
+            if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in dims):
+                return None
+            found[output.name] = tuple(d.dim_value for d in dims)
+        return found
+
+    def _measure(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        zeros = {
+            name: np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(self._types[name])) for name, shape in inputs.items()
+        }
+        return {name: array.shape for name, array in self._executor.run(zeros).items()}

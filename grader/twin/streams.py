@@ -1,0 +1,217 @@
+"""Streams and events: work that runs when it is waited for, and never in an order CUDA would not promise.
+
+Each stream has a vector clock (how many operations of every stream are known to come before its
+next one).  Two pending operations that touch the same bytes and that no clock orders are a race,
+and are named as one; a GPU would often get away with it.
+
+The default stream (handle 0) is CUDA's legacy one: it waits for every blocking stream and they
+wait for it.  Source: CUDA C++ Programming Guide, "Default Stream", and the driver API's
+"Stream synchronization behavior".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from .memory import Span
+from .misuse import Misuse
+
+DEFAULT = 0
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+_FIRST_HANDLE = 0x5500_0000
+_FIRST_EVENT = 0x6600_0000
+
+
+@dataclass
+class Operation:
+    """One asynchronous command: ``run`` does it; ``reads`` and ``writes`` are the bytes it touches."""
+
+    what: str
+    line: str
+    run: Callable[[], None]
+    reads: tuple[Span, ...] = ()
+    writes: tuple[Span, ...] = ()
+    stream: int = 0
+    number: int = 0
+    clock: dict[int, int] = field(default_factory=dict)
+
+    def clashes(self, other: Operation) -> Span | None:
+        for mine, theirs in ((self.writes, other.reads + other.writes), (self.reads, other.writes)):
+            for a in mine:
+                for b in theirs:
+                    if a.overlaps(b):
+                        return a
+        return None
+
+
+@dataclass
+class Stream:
+    handle: int
+    blocking: bool
+    pending: list[Operation] = field(default_factory=list)
+    issued: int = 0
+    clock: dict[int, int] = field(default_factory=dict)
+    destroyed: bool = False
+
+
+@dataclass
+class _Event:
+    clock: dict[int, int] = field(default_factory=dict)
+    seconds: float | None = None
+
+    def reach(self) -> None:
+        self.seconds = time.perf_counter()
+
+
+class Streams:
+    """All streams and events of one device."""
+
+    def __init__(self) -> None:
+        self._streams = {DEFAULT: Stream(DEFAULT, blocking=True)}
+        self._events: dict[int, _Event | None] = {}
+
+    # -- streams
+
+    def create(self, flags: int) -> int:
+        handle = _FIRST_HANDLE + len(self._streams) * 0x100
+        self._streams[handle] = Stream(handle, blocking=not flags & _NON_BLOCKING)
+        return handle
+
+    def destroy(self, handle: int) -> None:
+        """cuStreamDestroy: returns at once; what is pending still runs, and nothing can wait for it."""
+        self.get(handle).destroyed = True
+
+    def get(self, handle: int) -> Stream:
+        stream = self._streams.get(handle)
+        if stream is None or stream.destroyed:
+            state = "was destroyed" if stream else "is not a stream"
+            raise Misuse("stream", f"stream handle {handle:#x} {state}", error="invalid resource handle")
+        return stream
+
+    def submit(self, handle: int, op: Operation) -> None:
+        """Queue ``op``. Raises Misuse when it races with pending work of another stream."""
+        stream = self.get(handle)
+        if stream.blocking:
+            self._join_default(stream)
+        for other in self._streams.values():
+            for earlier in other.pending if other is not stream else ():
+                if stream.clock.get(other.handle, 0) >= earlier.number:
+                    continue
+                span = op.clashes(earlier)
+                if span is not None:
+                    raise Misuse(
+                        "race",
+                        f"{op.what} and {earlier.what} ({earlier.line}) touch {span.allocation.describe()} on two streams"
+                        " with nothing that orders them: wait for an event, or synchronize",
+                    )
+        stream.issued += 1
+        op.stream, op.number = handle, stream.issued
+        op.clock = dict(stream.clock)
+        stream.clock[handle] = op.number
+        stream.pending.append(op)
+
+    def pending(self) -> list[Operation]:
+        return [op for stream in self._streams.values() for op in stream.pending]
+
+    def touching(self, reads: Iterable[Span] = (), writes: Iterable[Span] = ()) -> Operation | None:
+        """A pending operation that clashes with one of these reads and writes."""
+        probe = Operation("", "", lambda: None, tuple(reads), tuple(writes))
+        return next((op for op in self.pending() if probe.clashes(op)), None)
+
+    # -- waiting is what makes work run
+
+    def synchronize(self, handle: int) -> None:
+        stream = self.get(handle)
+        self._drain(stream, stream.issued)
+        if handle == DEFAULT:
+            self.synchronize_blocking()
+
+    def synchronize_blocking(self) -> None:
+        """What a synchronous call on the legacy default stream waits for."""
+        for stream in list(self._streams.values()):
+            if stream.blocking:
+                self._drain(stream, stream.issued)
+
+    def synchronize_all(self) -> None:
+        for stream in list(self._streams.values()):
+            self._drain(stream, stream.issued)
+
+    def query(self, handle: int) -> bool:
+        """cuStreamQuery; each call lets one operation finish, so that a polling loop ends."""
+        stream = self.get(handle)
+        if stream.pending:
+            self._drain(stream, stream.pending[0].number)
+        return not stream.pending
+
+    # -- events
+
+    def event_create(self) -> int:
+        handle = _FIRST_EVENT + len(self._events) * 0x100
+        self._events[handle] = None
+        return handle
+
+    def event_record(self, event: int, handle: int, line: str) -> None:
+        self._known(event)
+        mark = _Event()
+        self.submit(handle, Operation("event record", line, mark.reach))
+        mark.clock = dict(self.get(handle).clock)
+        self._events[event] = mark
+
+    def event_synchronize(self, event: int) -> None:
+        recorded = self._known(event)
+        for handle, number in recorded.clock.items() if recorded else ():
+            self._drain(self._streams[handle], number)
+
+    def event_elapsed(self, start: int, end: int) -> float:
+        """Milliseconds between two events that were reached; a twin's time, good for nothing but a sign."""
+        first, second = self._known(start), self._known(end)
+        if not (first and second and first.seconds is not None and second.seconds is not None):
+            raise Misuse("event", "time_since: an event was not recorded or not waited for", error="device not ready")
+        return (second.seconds - first.seconds) * 1e3
+
+    def event_query(self, event: int) -> bool:
+        recorded = self._known(event)
+        for handle, number in recorded.clock.items() if recorded else ():
+            stream = self._streams[handle]
+            if stream.pending and stream.pending[0].number <= number:
+                self._drain(stream, stream.pending[0].number)
+                return False
+        return True
+
+    def wait_event(self, handle: int, event: int) -> None:
+        """cuStreamWaitEvent: later work of the stream comes after what the event recorded."""
+        stream, recorded = self.get(handle), self._known(event)
+        if recorded is not None:
+            _merge(stream.clock, recorded.clock)
+
+    def _known(self, event: int) -> _Event | None:
+        if event not in self._events:
+            raise Misuse("event", f"event handle {event:#x} is not an event", error="invalid resource handle")
+        return self._events[event]
+
+    # -- order
+
+    def _join_default(self, stream: Stream) -> None:
+        if stream.handle == DEFAULT:
+            for other in self._streams.values():
+                if other.blocking:
+                    _merge(stream.clock, other.clock)
+        else:
+            _merge(stream.clock, self._streams[DEFAULT].clock)
+
+    def _drain(self, stream: Stream, number: int) -> None:
+        while stream.pending and stream.pending[0].number <= number:
+            op = stream.pending[0]
+            for handle, before in op.clock.items():
+                if handle != stream.handle:
+                    self._drain(self._streams[handle], before)
+            if stream.pending and stream.pending[0] is op:
+                stream.pending.pop(0)
+                op.run()
+
+
+def _merge(clock: dict[int, int], other: dict[int, int]) -> None:
+    for handle, number in other.items():
+        clock[handle] = max(clock.get(handle, 0), number)
