@@ -108,6 +108,7 @@ class Candidate:
     key: bytes
     off: frozenset[str] = frozenset()  #: protections left out, for tests alone
     limits: Limits = _WORKER
+    seen_protections: dict[str, bool] = field(default_factory=dict)  #: of the last worker, as verified from inside
     _worker: Child | None = field(default=None, init=False)
     _device: Child | None = field(default=None, init=False)
     _refused: CallFailed | None = field(default=None, init=False)
@@ -149,11 +150,6 @@ class Candidate:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def protections(self) -> dict[str, bool]:
-        """Which protections the worker really has. Starts it where needed; raises CallFailed."""
-        return self._started().protections
-
     # -- processes
 
     def _started(self) -> Child:
@@ -180,6 +176,7 @@ class Candidate:
         if self._device is not None:
             theirs.close()
             wait_ready(self._device, _START_S)
+        self.seen_protections = self._worker.protections
         self._import(self._worker)
         return self._worker
 

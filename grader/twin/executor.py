@@ -31,6 +31,8 @@ class Executor:
 
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        # Q/DQ as written: fused, ONNX Runtime would also quantise what the network leaves in floats.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         try:
             self._session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])

@@ -55,8 +55,9 @@ _CLASS = {
 def walk(network: trt.INetworkDefinition) -> bytes:
     """The network as a serialized ONNX model. Raises Unsupported, naming the layer."""
     graph = Graph()
-    for index in range(network.num_layers):
-        layer = as_own_class(network.get_layer(index))
+    layers = [as_own_class(network.get_layer(index)) for index in range(network.num_layers)]
+    # Constants first: a layer may have been added before the constant that gives its axes.
+    for layer in sorted(layers, key=lambda layer: layer_type(layer) != trt.LayerType.CONSTANT):
         translate = LAYERS.get(layer_type(layer))
         if translate is None:
             raise Unsupported(f"the twin cannot run layer {layer.name!r}: it has no {layer_type(layer).name} yet")
@@ -89,4 +90,6 @@ def io_tensors(network: trt.INetworkDefinition) -> tuple[IOTensor, ...]:
 def layer_infos(network: trt.INetworkDefinition) -> tuple[LayerInfo, ...]:
     """Name, type and output type of every layer."""
     layers = [network.get_layer(i) for i in range(network.num_layers)]
-    return tuple(LayerInfo(a.name, layer_type(a).name, a.get_output_type(0).name if a.num_outputs else "") for a in layers)
+    return tuple(
+        LayerInfo(a.name, layer_type(a).name, a.get_output_type(0).name if a.num_outputs else "") for a in layers
+    )

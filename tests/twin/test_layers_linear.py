@@ -54,9 +54,7 @@ def test_a_matrix_multiply_broadcasts_over_the_batch() -> None:
 @pytest.mark.parametrize("equation", ["ij,jk->ik", "bhid,bhjd->bhij", "i,j->ij", "bij,bjk", "ij,ij->"])
 def test_an_einsum_of_two(equation: str, dtype: type) -> None:
     size = {"i": 3, "j": 4, "k": 5, "b": 2, "h": 2, "d": 6}
-    a, b = (
-        normal(*(size[letter] for letter in labels), dtype=dtype) for labels in equation.split("->")[0].split(",")
-    )
+    a, b = (normal(*(size[letter] for letter in labels), dtype=dtype) for labels in equation.split("->")[0].split(","))
     expected = np.einsum(equation, a.astype(np.float64), b.astype(np.float64))
     check(lambda net, x, y: net.network.add_einsum([x, y], equation), expected, a, b)
 

@@ -50,8 +50,8 @@ def test_quantising_and_back(case: str, dtype: type, zero: bool) -> None:
         for layer in (there, back):
             if axis is not None:
                 layer.axis = axis
-            if zero:
-                layer.set_input(2, net.constant(np.zeros(scale.shape, np.int8)))
+        if zero:  # the builder takes INT8 constants in front of a dequantisation alone
+            back.set_input(2, net.constant(np.zeros(scale.shape, np.int8)))
         return back
 
     steps = scale.astype(np.float64).reshape(broadcast)

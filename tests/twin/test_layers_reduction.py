@@ -37,9 +37,7 @@ def test_a_reduction(op: str, axes: tuple[int, ...], keep: bool, dtype: type) ->
 @pytest.mark.parametrize("op", ["SUM", "PROD", "MAX", "MIN"])
 def test_a_reduction_of_integers(op: str, dtype: type) -> None:
     x = np.array([[3, -1, 2], [5, 5, -4]], dtype)
-    check(
-        lambda net, t: net.network.add_reduce(t, getattr(R, op), 2, False), REDUCE[getattr(R, op)](x, axis=1), x
-    )
+    check(lambda net, t: net.network.add_reduce(t, getattr(R, op), 2, False), REDUCE[getattr(R, op)](x, axis=1), x)
 
 
 def test_a_reduction_by_no_operation_is_refused() -> None:

@@ -38,10 +38,13 @@ def dequantize(layer: trt.IDequantizeLayer, graph: Graph) -> None:
 
 
 def _zero(layer: trt.IQuantizeLayer | trt.IDequantizeLayer, graph: Graph) -> str:
-    """The zero point, which TensorRT takes only where it is zero; INT8 is what tells ONNX the type."""
+    """A zero point of INT8, which tells ONNX the type.
+
+    TensorRT's own must be zero, and the parser gives it as a tensor of floats.
+    """
     given = graph.input(layer, 2)
-    if given:
-        return given
+    if given and (graph.value(given) is None or graph.value(given).any()):
+        raise refuse(layer, "a zero point that is not a constant of zeros")
     return graph.constant(np.zeros(tuple(layer.get_input(1).shape), np.int8))
 
 

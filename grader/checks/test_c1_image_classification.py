@@ -1,0 +1,351 @@
+"""What is asked of an answer to c1_image_classification."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from grader.fixtures.efficientnet import efficientnet_lite0_onnx, reference_logits
+from grader.fixtures.imagenet import labels, preprocess_reference
+from grader.fixtures.photos import photo
+from grader.fixtures.plans import trusted_plan
+from grader.fixtures.small_networks import SmallNetwork
+from grader.judge import array, close, expect_raises, fail, no_misuse, went_through
+from grader.processes.candidate import Candidate, GivenFile, GivenPath, Returned
+from grader.processes.runner import Runner
+from grader.tiers import Tier
+
+LEVEL = 1 / 128  # one grey level, after scaling
+PROFILE = ((1, 3, 224, 224), (8, 3, 224, 224), (32, 3, 224, 224))
+COLOUR = ("chelsea", "coffee", "rocket", "motorcycle")
+
+Call = Callable[..., Returned]
+
+
+@pytest.fixture
+def call(answer: Candidate) -> Call:
+    """Calls a function of the answer, and fails for host code that the twin found wrong."""
+
+    def do(function: str, *args: Any, **kwargs: Any) -> Returned:
+        returned = answer.call(function, *args, **kwargs)
+        no_misuse(returned.evidence)
+        return returned
+
+    return do
+
+
+@pytest.fixture(scope="module")
+def plan(runner: Runner, tier: Tier) -> bytes:
+    """A trusted plan of EfficientNet-Lite0, so that running is judged apart from building."""
+    return trusted_plan(runner, tier, efficientnet_lite0_onnx().read_bytes(), {"images": PROFILE})
+
+
+@pytest.fixture
+def private_photo(rng: np.random.Generator) -> Callable[..., tuple[GivenFile, np.ndarray]]:
+    """Makes a photo that nobody has seen: a random cut of a real one. Returns the file and its BGR pixels."""
+
+    def make(name: str, low: int = 120, high: int = 480) -> tuple[GivenFile, np.ndarray]:
+        pixels = cv2.imread(str(photo(name)))
+        height, width = (int(rng.integers(min(low, side - 1), min(high, side))) for side in pixels.shape[:2])
+        top, left = int(rng.integers(pixels.shape[0] - height)), int(rng.integers(pixels.shape[1] - width))
+        cut = pixels[top : top + height, left : left + width]
+        return _png(f"{name}-{height}x{width}.png", cut), cut
+
+    return make
+
+
+# -- preprocess
+
+
+@pytest.mark.task("preprocess")
+@pytest.mark.parametrize("name", COLOUR)
+def test_a_whole_photo_becomes_the_models_own_input(call: Call, name: str) -> None:
+    path = photo(name)
+    _same_input(call("preprocess", GivenFile(path.name, path.read_bytes())).value, preprocess_reference(path))
+
+
+@pytest.mark.task("preprocess")
+@pytest.mark.parametrize("size", ["larger", "smaller", "tall", "wide"])
+def test_any_size_is_scaled_to_256_and_cropped_in_the_middle(call: Call, rng, private_photo, tmp_path, size) -> None:
+    _, pixels = private_photo(str(rng.choice(["chelsea", "coffee"])), 200, 280)
+    side = int(rng.integers(40, 90))
+    shape = {
+        "larger": (700 + side, 800 + side),
+        "smaller": (side, side + int(rng.integers(5, 40))),
+        "tall": (500 + 3 * side, 257 + side),
+        "wide": (257 + side, 500 + 3 * side),
+    }[size]
+    given = _png(f"{size}.png", cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_CUBIC))
+    _same_input(call("preprocess", given).value, _reference(given, tmp_path))
+
+
+@pytest.mark.task("preprocess-modes")
+@pytest.mark.parametrize("mode", ["greyscale", "alpha", "16-bit", "rotated by EXIF"])
+def test_every_kind_of_image_file_is_read_as_8_bit_rgb(call: Call, private_photo, rng, tmp_path, mode) -> None:
+    _, pixels = private_photo("coffee")
+    if mode == "greyscale":
+        given = _png("grey.png", cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))
+    elif mode == "alpha":
+        alpha = rng.integers(0, 256, (*pixels.shape[:2], 1), dtype=np.uint8)
+        given = _png("alpha.png", np.concatenate([pixels, alpha], axis=2))
+    elif mode == "16-bit":
+        given = _png("deep.png", pixels.astype(np.uint16) * 257)
+    else:
+        given = GivenFile("rotated.jpg", _with_orientation(cv2.imencode(".jpg", pixels)[1].tobytes(), 6))
+    _same_input(call("preprocess", given).value, _reference(given, tmp_path))
+
+
+def _same_input(value: Any, want: np.ndarray) -> None:
+    got = array(value, "the result of preprocess", dtype="float32", shape=want.shape)
+    difference = np.abs(got.astype(np.float64) - want)
+    # A resize in uint8 rounds to whole levels: half a level, and OpenCV's fixed-point weights a little more.
+    if difference.max() <= 1.01 * LEVEL and difference.mean() <= 0.4 * LEVEL:
+        return
+    what = f"differs by {difference.mean() / LEVEL:.1f} grey levels on average, {difference.max() / LEVEL:.0f} at most"
+    fail(f"the result of preprocess {what}{_diagnose(got, want)}")
+
+
+def _diagnose(got: np.ndarray, want: np.ndarray) -> str:
+    """The usual mistakes, recognised by undoing them."""
+    guesses = {
+        "the channels are in BGR order": got[:, ::-1],
+        "the scale is x / 255": (got * 255 - 127) / 128,
+        "the scale is x / 127.5 - 1": ((got + 1) * 127.5 - 127) / 128,
+        "the pixels are not scaled": (got - 127) / 128,
+        "the scale is that of torchvision (ImageNet mean and deviation)": _from_torchvision(got),
+        "the image is mirrored": got[..., ::-1],
+        "the image is transposed": got.swapaxes(2, 3),
+    }
+    for words, fixed in guesses.items():
+        if np.abs(fixed - want).mean() <= 0.6 * LEVEL:
+            return f": {words}"
+    return ": check the resize (shorter side to 256, bilinear), the crop, the colour order and the scale, in this order"
+
+
+def _from_torchvision(got: np.ndarray) -> np.ndarray:
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    pixels = (got * deviation[:, None, None] + mean[:, None, None]) * 255
+    return (pixels - 127) / 128
+
+
+# -- build
+
+
+@pytest.mark.task("build-fp32")
+def test_efficientnet_becomes_an_engine_that_agrees_with_onnx_runtime(call: Call, runner: Runner, tier: Tier, rng) -> None:
+    built = call("build_engine", GivenFile("model.onnx", efficientnet_lite0_onnx().read_bytes()), seconds=30).value
+    _takes_batches(runner, _plan(built), "images")
+    for batch in (1, 32):
+        images = _private_images(rng, batch)
+        logits = runner.run(built, {"images": images})["logits"]
+        close(logits, reference_logits(images), f"the engine's output for a batch of {batch}", within=_fp32(tier))
+
+
+@pytest.mark.task("build-fp32")
+def test_a_model_with_other_names_and_shapes_builds_as_well(call: Call, runner: Runner, tier: Tier, rng) -> None:
+    network = SmallNetwork.draw(rng)
+    built = _plan(call("build_engine", GivenFile("other.onnx", network.onnx)).value)
+    _takes_batches(runner, built, network.input)
+    batch = network.inputs(rng, int(rng.integers(2, 33)))
+    got = runner.run(built, {network.input: batch})[network.output]
+    close(got, network.expected(batch), "the output of an engine of another model", within=_fp32(tier))
+
+
+@pytest.mark.task("build-fp32")
+def test_a_file_that_does_not_parse_is_a_value_error(call: Call, rng) -> None:
+    call("build_engine", GivenFile("good.onnx", SmallNetwork.draw(rng).onnx))
+    with expect_raises("ValueError", "build_engine of a file that is no ONNX model"):
+        call("build_engine", GivenFile("bad.onnx", rng.bytes(500)))
+
+
+@pytest.mark.task("build-fp16")
+def test_fp16_computes_in_float16_between_float32_inputs_and_outputs(call: Call, runner: Runner, tier: Tier, rng) -> None:
+    model = GivenFile("model.onnx", efficientnet_lite0_onnx().read_bytes())
+    built = _plan(call("build_engine", model, fp16=True, seconds=30).value)
+    _takes_batches(runner, built, "images")
+    precisions = [p for _, kind, p in runner.inspect(built).layers if kind == "CONVOLUTION"]
+    if precisions.count("HALF") < 0.9 * len(precisions):
+        fail(f"only {precisions.count('HALF')} of {len(precisions)} convolutions compute in float16")
+    images = _private_images(rng, 4)
+    logits, want = runner.run(built, {"images": images})["logits"], reference_logits(images)
+    error = close(logits, want, "the engine's output", within=1e-2)
+    if error < 1e-4:
+        fail("the engine's output is as exact as float32's: float16 arithmetic would show")
+
+
+def _plan(value: Any) -> bytes:
+    if not isinstance(value, bytes) or not value:
+        fail(f"build_engine must return the serialized plan as bytes, not {type(value).__name__}")
+    return value
+
+
+def _takes_batches(runner: Runner, plan: bytes, name: str) -> None:
+    tensors = runner.inspect(plan).tensors
+    names = [t.name for t in tensors if t.is_input]
+    if names != [name]:
+        fail(f"the engine's inputs are {names}, the model's is {name!r}")
+    for tensor in tensors:
+        if tensor.dtype != "FLOAT":
+            fail(f"the engine's tensor {tensor.name!r} is {tensor.dtype}; inputs and outputs stay float32")
+        if tensor.is_input and not any(low[0] <= 1 and high[0] >= 32 for low, _, high in tensor.profiles):
+            ranges = ", ".join(f"{low[0]} to {high[0]}" for low, _, high in tensor.profiles) or f"{tensor.shape[0]} alone"
+            fail(f"the engine takes batches of {ranges}, asked for are 1 to 32")
+
+
+# -- run
+
+
+@pytest.mark.task("run")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_unknown_engine_runs_by_its_own_names_shapes_and_types(call: Call, runner, tier, rng, dtype) -> None:
+    network = SmallNetwork.draw(rng, dtype)
+    unknown = trusted_plan(runner, tier, network.onnx, {network.input: network.profile})
+    for size in (int(rng.integers(2, 31)), 1, 32):
+        batch = network.inputs(rng, size)
+        returned = call("run_engine", unknown, batch)
+        want = network.expected(batch)
+        got = array(returned.value, f"the result of run_engine for a batch of {size}", dtype=dtype, shape=want.shape)
+        close(got, want, "the result of run_engine", within=1e-2 if dtype == "float16" else _fp32(tier))
+        went_through(returned, _digest(unknown), batch)
+
+
+@pytest.mark.task("run")
+def test_efficientnet_runs_on_private_images(call: Call, tier: Tier, plan: bytes, rng) -> None:
+    images = _private_images(rng, int(rng.integers(2, 8)))
+    returned = call("run_engine", plan, images)
+    got = array(returned.value, "the result of run_engine", dtype="float32", shape=(len(images), 1000))
+    close(got, reference_logits(images), "the result of run_engine", within=_fp32(tier))
+    went_through(returned, _digest(plan), images)
+
+
+@pytest.mark.task("run")
+def test_a_batch_outside_the_profile_is_a_value_error(call: Call, runner: Runner, tier: Tier, rng) -> None:
+    network = SmallNetwork.draw(rng)
+    engine = trusted_plan(runner, tier, network.onnx, {network.input: network.profile})
+    call("run_engine", engine, network.inputs(rng, 32))
+    with expect_raises("ValueError", "run_engine with a batch of 33 in an engine for 1 to 32"):
+        call("run_engine", engine, network.inputs(rng, 33))
+
+
+# -- classify
+
+
+@pytest.mark.task("classify")
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_photos_are_named_with_probabilities_in_full_batches(call, plan, rng, private_photo, tmp_path, count) -> None:
+    photos = [private_photo(str(rng.choice(COLOUR)), 260, 300)[0] for _ in range(min(count, 5))]
+    photos = [photos[i] for i in rng.integers(len(photos), size=count)]
+    names = [f"{label} ({rng.integers(10**6)})" for label in labels()]
+    k = int(rng.integers(2, 8))
+    returned = call("classify", plan, photos, names, k)
+    rows = returned.value
+    if not isinstance(rows, (list, tuple)) or len(rows) != count:
+        fail(f"classify of {count} photos must return a list of {count} lists")
+    inputs = {file.name: _reference(file, tmp_path) for file in photos}
+    want = dict(zip(inputs, _softmax(reference_logits(np.concatenate(list(inputs.values())))), strict=True))
+    for file, row in zip(photos, rows, strict=True):
+        _names_the_best(row, dict(zip(names, want[file.name].tolist(), strict=True)), k, file.name)
+    runs = [run for run in returned.evidence.runs if run["plan"] == _digest(plan)]
+    if returned.evidence.known and len(runs) != -(-count // 32):
+        fail(f"{count} photos took {len(runs)} runs of the engine; batches of up to 32 need {-(-count // 32)}")
+
+
+def _names_the_best(row: Any, want: dict[str, float], k: int, photo_name: str) -> None:
+    pairs = [tuple(pair) for pair in row if isinstance(pair, (list, tuple)) and len(pair) == 2] if row else []
+    if len(pairs) != k or not all(isinstance(a, str) and isinstance(p, (float, np.floating)) for a, p in pairs):
+        fail(f"for {photo_name}, classify must return {k} pairs of a label and a float, likeliest first; it gave {row!r:.200}")
+    if unknown := [label for label, _ in pairs if label not in want]:
+        fail(f"for {photo_name}, {unknown[0]!r} is not one of the labels that were given")
+    if len({label for label, _ in pairs}) != k:
+        fail(f"for {photo_name}, a label occurs twice")
+    chances = [p for _, p in pairs]
+    if any(a < b for a, b in zip(chances, chances[1:])):  # noqa: B905 (neighbours)
+        fail(f"for {photo_name}, the likeliest class does not come first: {chances}")
+    for label, chance in pairs:
+        if abs(chance - want[label]) > 0.03:
+            fail(f"for {photo_name}, {label!r} has probability {chance:.3f}, expected {want[label]:.3f} (softmax over all classes)")
+    worst = sorted(want.values(), reverse=True)[k - 1]
+    if min(want[label] for label, _ in pairs) < worst - 0.03:
+        fail(f"for {photo_name}, likelier classes than {pairs[-1][0]!r} were left out")
+
+
+# -- unusable input
+
+
+@pytest.mark.task("bad-photo")
+@pytest.mark.parametrize("kind", ["missing", "text", "empty", "truncated"])
+def test_a_file_that_is_no_photo_raises_what_the_docstring_says(call: Call, private_photo, kind) -> None:
+    good, _ = private_photo("rocket")
+    call("preprocess", good)
+    if kind == "missing":
+        with expect_raises("FileNotFoundError", "preprocess of a path where nothing is"):
+            call("preprocess", GivenPath("nothing-here.jpg"))
+        return
+    data = {"text": b"these are words, not pixels\n" * 20, "empty": b"", "truncated": good.data[:60]}[kind]
+    with expect_raises("ValueError", f"preprocess of a file that is no image ({kind})"):
+        call("preprocess", GivenFile(f"{kind}.png", data))
+
+
+@pytest.mark.task("bad-plan")
+@pytest.mark.parametrize("kind", ["random", "truncated", "altered", "empty"])
+def test_a_plan_that_tensorrt_refuses_is_a_value_error(call: Call, runner, tier, rng, kind) -> None:
+    if kind == "altered" and tier.name != "twin":
+        pytest.skip("TensorRT does not promise to notice one changed byte")
+    network = SmallNetwork.draw(rng)
+    good = trusted_plan(runner, tier, network.onnx, {network.input: network.profile})
+    batch = network.inputs(rng, 2)
+    close(call("run_engine", good, batch).value, network.expected(batch), "the result for the good plan", within=_fp32(tier))
+    at = int(rng.integers(len(good) // 4, len(good) // 2))
+    altered = good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :]
+    bad = {"random": rng.bytes(4000), "truncated": good[: len(good) // 2], "altered": altered, "empty": b""}[kind]
+    with expect_raises("ValueError", f"run_engine with a plan that TensorRT cannot load ({kind})"):
+        call("run_engine", bad, batch)
+
+
+# -- shared
+
+
+def _fp32(tier: Tier) -> float:
+    """Error allowed in float32: GPUs sum in another order than CPUs do."""
+    return 1e-5 if tier.name == "twin" else 1e-3
+
+
+def _digest(plan: bytes) -> str:
+    return hashlib.sha256(plan).hexdigest()
+
+
+def _png(name: str, pixels: np.ndarray) -> GivenFile:
+    return GivenFile(name, cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def _reference(given: GivenFile, folder) -> np.ndarray:
+    path = folder / given.name
+    path.write_bytes(given.data)
+    return preprocess_reference(path)
+
+
+def _private_images(rng: np.random.Generator, batch: int) -> np.ndarray:
+    """Model inputs nobody has seen: real photos, shifted and mixed. float32 [batch, 3, 224, 224]."""
+    real = np.concatenate([preprocess_reference(photo(name)) for name in COLOUR])
+    first, second = real[rng.integers(len(real), size=batch)], real[rng.integers(len(real), size=batch)]
+    weight = rng.uniform(0.5, 1, (batch, 1, 1, 1)).astype(np.float32)
+    mixed = weight * first + (1 - weight) * np.roll(second, int(rng.integers(1, 224)), axis=3)
+    return np.ascontiguousarray(mixed + rng.normal(0, 0.02, mixed.shape), dtype=np.float32)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """``jpeg`` with an EXIF block that says how it is turned (EXIF 2.3, tag 0x0112)."""
+    entry = b"\x12\x01\x03\x00\x01\x00\x00\x00" + orientation.to_bytes(2, "little") + b"\x00\x00"
+    tiff = b"II*\x00\x08\x00\x00\x00" + b"\x01\x00" + entry + b"\x00\x00\x00\x00"
+    body = b"Exif\x00\x00" + tiff
+    return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]

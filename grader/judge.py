@@ -1,0 +1,96 @@
+"""Words and measures that checks share: every failure is one sentence that would help its author."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+
+from grader.processes.candidate import CallFailed, Evidence, Returned
+
+#: The bytes that unwritten memory of the twin is filled with (grader/twin/memory.py).
+_POISON = b"\xb5\xff\xb5\xff"
+
+
+class CheckFailed(AssertionError):
+    """What was asked for is not what came; the text is for the candidate."""
+
+
+class Inconclusive(Exception):
+    """A timing whose spread swallows the difference."""
+
+
+def fail(message: str) -> NoReturn:
+    raise CheckFailed(message)
+
+
+def array(value: Any, what: str, *, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """``value`` when it is a finite array of this dtype and shape. Raises CheckFailed, saying what it is instead."""
+    if not isinstance(value, np.ndarray):
+        fail(f"{what} is not a NumPy array but {_kind(value)}")
+    if value.dtype.name != dtype or value.shape != shape:
+        fail(f"{what} is {value.dtype.name} {list(value.shape)}, expected {dtype} {list(shape)}")
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if value.dtype.itemsize >= 2 and _POISON[: value.dtype.itemsize] in value.tobytes():
+            fail(f"{what} holds memory that nothing had been written to yet: was the stream synchronized before it was read?")
+        fail(f"{what} holds NaN or infinity")
+    return value
+
+
+def error_of(got: np.ndarray, want: np.ndarray) -> float:
+    """max|a-b| / max|b|, in float64."""
+    scale = float(np.abs(want.astype(np.float64)).max()) or 1.0
+    return float(np.abs(got.astype(np.float64) - want.astype(np.float64)).max()) / scale
+
+
+def close(got: np.ndarray, want: np.ndarray, what: str, *, within: float, advice: str = "") -> float:
+    """The error of ``got``. Raises CheckFailed when it is above ``within``."""
+    error = error_of(got, want)
+    if not error <= within:
+        tail = f": {advice}" if advice else ""
+        fail(f"{what} is off by {error:.2g} (max|a-b| / max|b|), at most {within:g} is allowed{tail}")
+    return error
+
+
+def no_misuse(evidence: Evidence) -> None:
+    """Raises CheckFailed for the first thing that the twin found wrong with the host code."""
+    for finding in evidence.findings:
+        where = f" ({finding.line})" if finding.line else ""
+        fail(f"host code that a GPU would not forgive{where}: {finding.message}")
+
+
+def went_through(returned: Returned, plan: str, inputs: np.ndarray) -> None:
+    """Raises CheckFailed unless the device saw these inputs go through the engine with this digest.
+
+    Tiers without a device log pass: there the answer alone is judged.
+    """
+    if not returned.evidence.known:
+        return
+    runs = [run for run in returned.evidence.runs if run["plan"] == plan]
+    if not runs:
+        fail("the answer came without running the engine that was given")
+    seen = [a for run in runs for a in run["inputs"].values()]
+    if not any(a.dtype == inputs.dtype and a.shape == inputs.shape and np.array_equal(a, inputs) for a in seen):
+        fail("the engine ran, but not on the inputs that were given")
+
+
+@contextmanager
+def expect_raises(name: str, situation: str) -> Iterator[None]:
+    """The block must end in a candidate's exception that is a ``name``; anything else is a CheckFailed."""
+    try:
+        yield
+    except CallFailed as failure:
+        if failure.raised is None or failure.reason == "stub":
+            raise
+        if name in failure.raised.bases:
+            if not failure.raised.message.strip():
+                fail(f"{situation}: the {name} has no message; say what is wrong with what")
+            return
+        fail(f"{situation}: expected a {name}, but your code raised {failure.raised}")
+    fail(f"{situation}: expected a {name}, but your code returned as if all were well")
+
+
+def _kind(value: Any) -> str:
+    return "None (is a return missing?)" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,172 @@
+"""The pytest plugin behind `trtprep run` and a bare `pytest grader/checks --submission DIR`.
+
+Checks are plain pytest tests marked ``@pytest.mark.task("<task id>")`` in ``test_<exercise id>.py``.
+Fixtures give them the candidate at arm's length; nothing of a submission is imported here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grader import tiers
+from grader.course import EXERCISES, CourseError, Exercise, exercises
+from grader.engines.serve import EngineError
+from grader.fixtures.cache import FixtureError
+from grader.judge import CheckFailed, Inconclusive
+from grader.processes.candidate import Candidate, CallFailed
+from grader.processes.runner import Runner
+from grader.processes.sandbox import SandboxError
+from grader.score import ExerciseResult, Status, TaskResult
+
+#: Errors whose text is meant for a person: shown without the grader's own traceback.
+_SPOKEN = (CheckFailed, CallFailed, EngineError, FixtureError, SandboxError, Inconclusive)
+_STASH = pytest.StashKey["Recorder"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("trtprep")
+    group.addoption("--submission", default=str(EXERCISES), help="folder with the answers (default: exercises)")
+    group.addoption("--tier", default="auto", help="gpu, rtx, twin or auto")
+    group.addoption("--seed", type=int, default=None, help="repeat a run's private inputs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "task(id): the task of the exercise that this check belongs to")
+    if _STASH in config.stash:
+        return
+    try:
+        recorder = Recorder.of(config)
+    except tiers.NoTier as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[_STASH] = recorder
+    config.pluginmanager.register(recorder, "trtprep-recorder")
+
+
+class Recorder:
+    """Results of one run, and what its checks share."""
+
+    def __init__(self, submission: Path, tier: tiers.Tier, seed: int) -> None:
+        self.submission, self.tier, self.seed = submission, tier, seed
+        self.key = secrets.token_bytes(32)
+        self.results: dict[str, ExerciseResult] = {}
+        self.protections: dict[str, bool] = {}
+        self.on_result: Callable[[ExerciseResult, TaskResult], None] = lambda exercise, task: None
+        self._broken: set[str] = set()
+        self._remaining: dict[tuple[str, str], int] = {}
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Recorder:
+        seed = config.getoption("--seed")
+        tier = tiers.choose(config.getoption("--tier"))
+        return cls(Path(config.getoption("--submission")), tier, secrets.randbelow(2**31) if seed is None else seed)
+
+    # -- pytest hooks
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            exercise, task_id = _belongs(item)
+            result = self.results.get(exercise.id)
+            if result is None:
+                tasks = [TaskResult(t.id, t.title, t.points, hint=t.hints[0] if t.hints else "") for t in exercise.tasks]
+                result = self.results[exercise.id] = ExerciseResult(exercise.id, exercise.title, tasks)
+            exercise.task(task_id)
+            self._remaining[exercise.id, task_id] = self._remaining.get((exercise.id, task_id), 0) + 1
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+        report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, _SPOKEN):
+            report.longrepr = self._spoken(item, call.excinfo.value)
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            self._record(item, call, report)
+        return report
+
+    def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        exercise, task_id = _belongs(item)
+        result = self.results[exercise.id]
+        task = next(t for t in result.tasks if t.id == task_id)
+        error = call.excinfo.value if call.excinfo else None
+        status, message = self._verdict(exercise, report, error)
+        task.add(status, message, call.duration)
+        task.figures |= dict(item.user_properties)
+        if isinstance(error, CallFailed) and error.output and not task.output:
+            task.output = error.output
+        self._remaining[exercise.id, task_id] -= 1
+        if not self._remaining[exercise.id, task_id]:
+            self.on_result(result, task)
+
+    def _verdict(self, exercise: Exercise, report: pytest.TestReport, error: BaseException | None) -> tuple[Status, str]:
+        if error is None:
+            return Status.PASSED, ""
+        if isinstance(error, Inconclusive):
+            return Status.INCONCLUSIVE, str(error)
+        if report.skipped:
+            return Status.NOT_RUN, str(getattr(error, "msg", error))
+        if isinstance(error, CallFailed) and error.reason == "import":
+            if exercise.id in self._broken:
+                return Status.BLOCKED, "your file does not import"
+            self._broken.add(exercise.id)
+        if isinstance(error, _SPOKEN):
+            return Status.FAILED, str(report.longrepr)
+        return Status.FAILED, f"the check itself broke, which is not your fault: {error!r}"
+
+    def _spoken(self, item: pytest.Item, error: BaseException) -> str:
+        if isinstance(error, CallFailed) and error.reason == "stub":
+            exercise, task_id = _belongs(item)
+            return f"not written yet: start with {exercise.task(task_id).function}()"
+        return str(error)
+
+
+def _belongs(item: pytest.Item) -> tuple[Exercise, str]:
+    """The exercise and task of a check. Raises UsageError for a check that names none."""
+    marker = item.get_closest_marker("task")
+    for exercise in exercises():
+        if item.path == exercise.checks and marker is not None:
+            return exercise, marker.args[0]
+    raise pytest.UsageError(f"{item.nodeid} is not the check of a task: mark it with @pytest.mark.task(id)")
+
+
+# -- fixtures
+
+
+@pytest.fixture(scope="session")
+def recorder(pytestconfig: pytest.Config) -> Recorder:
+    return pytestconfig.stash[_STASH]
+
+
+@pytest.fixture(scope="session")
+def tier(recorder: Recorder) -> tiers.Tier:
+    return recorder.tier
+
+
+@pytest.fixture(scope="module")
+def answer(recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[Candidate]:
+    """The submission's answer to the module's exercise."""
+    exercise = next(e for e in exercises() if e.checks == request.path)
+    try:
+        path = exercise.answer(recorder.submission)
+    except CourseError as error:
+        raise CallFailed("import", str(error)) from error
+    with Candidate(path, recorder.tier, recorder.key) as candidate:
+        yield candidate
+        recorder.protections |= candidate.seen_protections
+
+
+@pytest.fixture(scope="session")
+def runner(recorder: Recorder) -> Iterator[Runner]:
+    """Runs and inspects plans, in a process of its own."""
+    with Runner(recorder.tier, recorder.key) as engines:
+        yield engines
+
+
+@pytest.fixture
+def rng(recorder: Recorder, request: pytest.FixtureRequest) -> np.random.Generator:
+    """Private randomness: from the run's seed and the check's name, so that order does not matter."""
+    return np.random.default_rng([recorder.seed, zlib.crc32(request.node.nodeid.encode())])
