@@ -42,9 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if _STASH in config.stash:
         return
     try:
-        recorder = Recorder.of(config)
+        use(config, Recorder.of(config))
     except tiers.NoTier as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def use(config: pytest.Config, recorder: Recorder) -> None:
+    """Make this run record into ``recorder``."""
     config.stash[_STASH] = recorder
     config.pluginmanager.register(recorder, "trtprep-recorder")
 
@@ -94,7 +98,7 @@ class Recorder:
         task = next(t for t in result.tasks if t.id == task_id)
         error = call.excinfo.value if call.excinfo else None
         status, message = self._verdict(exercise, report, error)
-        task.add(status, message, call.duration)
+        task.add(item.originalname, status, message, call.duration)
         task.figures |= dict(item.user_properties)
         if isinstance(error, CallFailed) and error.output and not task.output:
             task.output = error.output

@@ -24,9 +24,13 @@ class Status(str, enum.Enum):
 _WORST_FIRST = (Status.FAILED, Status.BLOCKED, Status.INCONCLUSIVE, Status.NOT_RUN, Status.PASSED)
 
 
+def _worse(status: Status, than: Status) -> bool:
+    return _WORST_FIRST.index(status) < _WORST_FIRST.index(than)
+
+
 @dataclass
 class TaskResult:
-    """``message`` is for the candidate; ``output`` what their code printed; ``figures`` what was measured."""
+    """``message`` is for the candidate, ``output`` what their code printed, ``figures`` what was measured."""
 
     id: str
     title: str
@@ -37,6 +41,7 @@ class TaskResult:
     seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
     output: str = ""
+    checks: dict[str, Status] = field(default_factory=dict)  #: by the name of the pytest function
 
     @property
     def earned(self) -> int:
@@ -46,11 +51,12 @@ class TaskResult:
     def not_run(self) -> int:
         return self.points if self.status in (Status.NOT_RUN, Status.INCONCLUSIVE) else 0
 
-    def add(self, status: Status, message: str, seconds: float) -> None:
+    def add(self, check: str, status: Status, message: str, seconds: float) -> None:
         """Take in one more check of this task."""
-        first = self.seconds == 0.0 and not self.message and self.status is Status.NOT_RUN
-        if first or _WORST_FIRST.index(status) < _WORST_FIRST.index(self.status):
+        if not self.checks or _worse(status, self.status):
             self.status, self.message = status, message
+        if check not in self.checks or _worse(status, self.checks[check]):
+            self.checks[check] = status
         self.seconds += seconds
 
 

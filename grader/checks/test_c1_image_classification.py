@@ -157,10 +157,13 @@ def test_a_model_with_other_names_and_shapes_builds_as_well(call: Call, runner: 
 
 
 @pytest.mark.task("build-fp32")
-def test_a_file_that_does_not_parse_is_a_value_error(call: Call, rng) -> None:
-    call("build_engine", GivenFile("good.onnx", SmallNetwork.draw(rng).onnx))
-    with expect_raises("ValueError", "build_engine of a file that is no ONNX model"):
-        call("build_engine", GivenFile("bad.onnx", rng.bytes(500)))
+@pytest.mark.parametrize("kind", ["truncated", "unknown operator"])
+def test_a_file_that_does_not_parse_is_a_value_error(call: Call, rng, kind: str) -> None:
+    network = SmallNetwork.draw(rng)
+    call("build_engine", GivenFile("good.onnx", network.onnx))
+    bad = network.onnx[: len(network.onnx) // 2] if kind == "truncated" else network.with_unknown_operator()
+    with expect_raises("ValueError", f"build_engine of a model that TensorRT cannot parse ({kind})"):
+        call("build_engine", GivenFile("bad.onnx", bad))
 
 
 @pytest.mark.task("build-fp16")

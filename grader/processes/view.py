@@ -96,6 +96,7 @@ def mount_options(view: View, *, own_proc: bool) -> list[str]:
         else:
             options += ["--ro-bind", "/dev/null", str(path)]
     options += ["--proc", "/proc"] if own_proc else ["--ro-bind", "/proc", "/proc"]
+    options += ["--ro-bind", "/proc/sys", "/proc/sys"]  # root's files: a grader that is root could write to them
     options += ["--dev", "/dev"]
     for device in view.devices:
         options += ["--dev-bind", str(device), str(device)]
@@ -137,6 +138,8 @@ def landlock_rules(view: View, scratch: Path, *, own_mounts: bool) -> list[tuple
         rules += [("/dev", "list"), ("/dev/shm", "write")]
     rules += [(path, "device") for path in _PLAIN_DEVICES if os.path.exists(path)]
     rules += [(str(device), "device") for device in view.devices]
+    if view.devices:  # CUDA does not start if it cannot write its threads' names, in /proc/self/task/N/comm
+        rules.append(("/proc/self/task", "device"))
     return rules
 
 

@@ -76,16 +76,17 @@ class Tree:
         """
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            found = [(pid, depth) for pid, depth, threads in self._walk() if depth >= self._spared and threads]
+            found = False
+            # Each is killed as soon as it is found: a growing tree might never be listed to its end.
+            for pid, depth, threads in self._walk():
+                if depth >= self._spared and threads:
+                    found = True
+                    # The topmost leads a process group: a plain fork bomb is all in it, and ends at one stroke.
+                    _kill(pid, whole_group=depth == self._spared)
+                if time.monotonic() > deadline:
+                    break
             if not found:
                 return
-            for pid, depth in found:
-                # The topmost leads a process group: a plain fork bomb is all in it, and ends at one stroke.
-                end = os.killpg if depth == self._spared else os.kill
-                try:
-                    end(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass  # it ended meanwhile, which is what we want
             time.sleep(0.002)
 
     def _walk(self) -> Iterator[tuple[int, int, int]]:
@@ -96,6 +97,15 @@ class Tree:
             children, threads = _look(pid)
             yield pid, depth, threads
             todo += [(child, depth + 1) for child in children]
+
+
+def _kill(pid: int, *, whole_group: bool) -> None:
+    try:
+        if whole_group:
+            os.killpg(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended meanwhile, or leads no group
 
 
 def _look(pid: int) -> tuple[list[int], int]:

@@ -39,7 +39,9 @@ def convolve(x, kernel, bias, strides, pre, post, dilations, groups, mode):
     spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel.shape[2:], strict=True)]
     plans = [windows(x.shape[2 + i], spans[i], strides[i], pre[i], post[i], mode) for i in range(rank)]
     counts = [count for count, _, _ in plans]
-    room = [(before, after + stride + span) for (_, before, after), stride, span in zip(plans, strides, spans)]
+    room = [
+        (before, after + stride + span) for (_, before, after), stride, span in zip(plans, strides, spans, strict=True)
+    ]
     padded = np.pad(x, [(0, 0), (0, 0), *room])
     maps, per_group = kernel.shape[:2]
     out = np.zeros((x.shape[0], maps, *counts))
@@ -197,7 +199,7 @@ POOLS = {
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-@pytest.mark.parametrize("kind, excludes", [("MAX", True), ("AVERAGE", True), ("AVERAGE", False)])
+@pytest.mark.parametrize(("kind", "excludes"), [("MAX", True), ("AVERAGE", True), ("AVERAGE", False)])
 @pytest.mark.parametrize("case", POOLS)
 def test_pooling_takes_the_largest_or_the_mean_of_each_window(case, kind, excludes, dtype) -> None:
     given = POOLS[case]
@@ -250,11 +252,11 @@ def test_a_window_wholly_in_the_padding_is_refused() -> None:
         layer.post_padding = (1, 1)
         return layer
 
-    with pytest.raises(Unsupported, match="'too far' .POOLING.*wholly in the padding"):
+    with pytest.raises(Unsupported, match=r"'too far' .POOLING.*wholly in the padding"):
         walk(make(write, [normal(1, 1, 5, 5)]).network)
 
 
-@pytest.mark.parametrize("pre, post", [((1, 2), (0, 3)), ((-1, 0), (0, -2)), ((-2, 1), (3, -1))])
+@pytest.mark.parametrize(("pre", "post"), [((1, 2), (0, 3)), ((-1, 0), (0, -2)), ((-2, 1), (3, -1))])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
 def test_padding_adds_zeros_or_crops(pre, post, dtype) -> None:
     x = (normal(2, 3, 6, 5) * 10).astype(dtype)

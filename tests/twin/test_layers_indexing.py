@@ -11,7 +11,7 @@ import tensorrt_rtx as trt
 
 from grader.twin.executor import ExecutionError, Executor
 from grader.twin.walk import walk
-from tests.twin.networks import agree, check, execute, make, run
+from tests.twin.networks import agree, check, execute, make
 
 T, S, G = trt.DataType, trt.SampleMode, trt.GatherMode
 TYPES = [np.float32, np.float16, np.int32, np.int64, np.bool_]

@@ -46,7 +46,7 @@ def test_a_reduction_by_no_operation_is_refused() -> None:
         layer.name, layer.op = "idle", R.NONE
         return layer
 
-    with pytest.raises(Unsupported, match="'idle' .REDUCE.*NONE"):
+    with pytest.raises(Unsupported, match=r"'idle' .REDUCE.*NONE"):
         walk(make(write, [distinct(2, 3)]).network)
 
 

@@ -167,28 +167,24 @@ def test_unsqueeze_adds_the_axes_named(axes: np.ndarray) -> None:
     check(lambda net, t: net.network.add_unsqueeze(t, net.constant(axes)), expected, x, dynamic=[(0,)])
 
 
-I, X, O, S = (
-    trt.InterpolationMode,
-    trt.ResizeCoordinateTransformation,
-    trt.ResizeRoundMode,
-    trt.ResizeSelector,
-)
+MODE, COORDINATES = trt.InterpolationMode, trt.ResizeCoordinateTransformation
+ROUNDING, SELECTOR = trt.ResizeRoundMode, trt.ResizeSelector
 
 ROUND = {
-    O.HALF_UP: lambda v: math.floor(v + 0.5),
-    O.HALF_DOWN: lambda v: math.ceil(v - 0.5),
-    O.FLOOR: math.floor,
-    O.CEIL: math.ceil,
+    ROUNDING.HALF_UP: lambda v: math.floor(v + 0.5),
+    ROUNDING.HALF_DOWN: lambda v: math.ceil(v - 0.5),
+    ROUNDING.FLOOR: math.floor,
+    ROUNDING.CEIL: math.ceil,
 }
 
 
-def origin(place: int, source: int, target: int, transform: object, selector: object = S.FORMULA) -> float:
+def origin(place: int, source: int, target: int, transform: object, selector: object = SELECTOR.FORMULA) -> float:
     """Where an output element comes from: the formulas of ResizeCoordinateTransformation."""
-    if selector == S.UPPER and target == 1:
+    if selector == SELECTOR.UPPER and target == 1:
         return 0.0
-    if transform == X.ALIGN_CORNERS:
+    if transform == COORDINATES.ALIGN_CORNERS:
         return place * (source - 1) / (target - 1) if target > 1 else 0.0
-    if transform == X.ASYMMETRIC:
+    if transform == COORDINATES.ASYMMETRIC:
         return place * source / target
     return (place + 0.5) * source / target - 0.5
 
@@ -200,18 +196,20 @@ def cubic_weight(distance: float, a: float) -> float:
     return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
 
 
-def matrix(source, target, mode, transform, rounding=O.FLOOR, selector=S.FORMULA, a=-0.75, exclude=False) -> np.ndarray:
+def matrix(
+    source, target, mode, transform, rounding=ROUNDING.FLOOR, selector=SELECTOR.FORMULA, a=-0.75, exclude=False
+) -> np.ndarray:
     """The linear map that resizes one axis."""
     out = np.zeros((target, source))
     for place in range(target):
         at = origin(place, source, target, transform, selector)
         low = math.floor(at)
-        if mode == I.NEAREST:
+        if mode == MODE.NEAREST:
             out[place, min(max(ROUND[rounding](at), 0), source - 1)] = 1
             continue
-        reach = [low, low + 1] if mode == I.LINEAR else range(low - 1, low + 3)
+        reach = [low, low + 1] if mode == MODE.LINEAR else range(low - 1, low + 3)
         for index in reach:
-            weight = 1 - abs(at - index) if mode == I.LINEAR else cubic_weight(at - index, a)
+            weight = 1 - abs(at - index) if mode == MODE.LINEAR else cubic_weight(at - index, a)
             if exclude and not 0 <= index < source:
                 continue
             out[place, min(max(index, 0), source - 1)] += weight
@@ -225,12 +223,12 @@ def resized(x, sizes, **how) -> np.ndarray:
     return np.einsum("pr,bcrs,qs->bcpq", rows, x.astype(np.float64), columns)
 
 
-def write_resize(set_size, mode, transform, rounding=O.FLOOR, selector=S.FORMULA, a=-0.75, exclude=False):
+def write_resize(set_size, mode, transform, rounding=ROUNDING.FLOOR, selector=SELECTOR.FORMULA, a=-0.75, exclude=False):
     def write(net, tensor, *others):
         layer = net.network.add_resize(tensor)
         layer.resize_mode, layer.coordinate_transformation, layer.nearest_rounding = mode, transform, rounding
         layer.selector_for_single_pixel = selector
-        if mode == I.CUBIC:
+        if mode == MODE.CUBIC:
             layer.cubic_coeff, layer.exclude_outside = a, exclude
         set_size(net, layer, *others)
         return layer
@@ -243,40 +241,40 @@ def to_shape(*shape: int):
 
 
 @pytest.mark.parametrize("sizes", [(8, 10), (7, 3), (2, 9)])
-@pytest.mark.parametrize("rounding", O.__members__)
-@pytest.mark.parametrize("transform", X.__members__)
+@pytest.mark.parametrize("rounding", ROUNDING.__members__)
+@pytest.mark.parametrize("transform", COORDINATES.__members__)
 def test_a_resize_to_the_nearest(transform: str, rounding: str, sizes: tuple[int, int]) -> None:
-    how = {"mode": I.NEAREST, "transform": getattr(X, transform), "rounding": getattr(O, rounding)}
+    how = {"mode": MODE.NEAREST, "transform": getattr(COORDINATES, transform), "rounding": getattr(ROUNDING, rounding)}
     x = counted(2, 3, 4, 5)
     check(write_resize(to_shape(2, 3, *sizes), **how), resized(x, sizes, **how), x)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("sizes", [(8, 10), (7, 3), (2, 9)])
-@pytest.mark.parametrize("transform", X.__members__)
+@pytest.mark.parametrize("transform", COORDINATES.__members__)
 @pytest.mark.parametrize("mode", ["LINEAR", "CUBIC"])
 def test_a_resize_between_elements(mode: str, transform: str, sizes: tuple[int, int], dtype: type) -> None:
-    how = {"mode": getattr(I, mode), "transform": getattr(X, transform)}
+    how = {"mode": getattr(MODE, mode), "transform": getattr(COORDINATES, transform)}
     x = np.random.default_rng(2).standard_normal((2, 3, 4, 5)).astype(dtype)
     check(write_resize(to_shape(2, 3, *sizes), **how), resized(x, sizes, **how), x)
 
 
 def test_a_cubic_resize_can_leave_out_what_lies_outside() -> None:
-    how = {"mode": I.CUBIC, "transform": X.HALF_PIXEL, "a": -0.5, "exclude": True}
+    how = {"mode": MODE.CUBIC, "transform": COORDINATES.HALF_PIXEL, "a": -0.5, "exclude": True}
     x = np.random.default_rng(2).standard_normal((1, 2, 4, 5)).astype(np.float32)
     check(write_resize(to_shape(1, 2, 8, 10), **how), resized(x, (8, 10), **how), x)
 
 
-@pytest.mark.parametrize("selector", S.__members__)
+@pytest.mark.parametrize("selector", SELECTOR.__members__)
 @pytest.mark.parametrize("transform", ["ASYMMETRIC", "HALF_PIXEL"])
 def test_a_resize_to_a_single_pixel_asks_the_selector(transform: str, selector: str) -> None:
-    how = {"mode": I.LINEAR, "transform": getattr(X, transform), "selector": getattr(S, selector)}
+    how = {"mode": MODE.LINEAR, "transform": getattr(COORDINATES, transform), "selector": getattr(SELECTOR, selector)}
     x = counted(1, 2, 4, 5)
     check(write_resize(to_shape(1, 2, 1, 1), **how), resized(x, (1, 1), **how), x)
 
 
 def test_a_resize_by_scales_keeps_a_dynamic_batch() -> None:
-    how = {"mode": I.LINEAR, "transform": X.HALF_PIXEL}
+    how = {"mode": MODE.LINEAR, "transform": COORDINATES.HALF_PIXEL}
     x = np.random.default_rng(2).standard_normal((3, 2, 4, 5)).astype(np.float32)
 
     def by_scales(net, layer):
@@ -285,8 +283,19 @@ def test_a_resize_by_scales_keeps_a_dynamic_batch() -> None:
     check(write_resize(by_scales, **how), resized(x, (8, 15), **how), x, dynamic=[(0, 2, 3)])
 
 
+@pytest.mark.parametrize("dynamic", [(), (0, 2, 3)], ids=["static", "dynamic"])
+def test_a_resize_by_broken_scales_goes_by_the_ratio_of_the_sizes(dynamic: tuple[int, ...]) -> None:
+    how = {"mode": MODE.LINEAR, "transform": COORDINATES.HALF_PIXEL}
+    x = np.random.default_rng(2).standard_normal((1, 2, 4, 5)).astype(np.float32)
+
+    def by_scales(net, layer):
+        layer.scales = [1, 1, 1.7, 0.5]
+
+    check(write_resize(by_scales, **how), resized(x, (6, 2), **how), x, dynamic=[dynamic])
+
+
 def test_a_resize_takes_its_size_from_a_tensor() -> None:
-    how = {"mode": I.LINEAR, "transform": X.ALIGN_CORNERS}
+    how = {"mode": MODE.LINEAR, "transform": COORDINATES.ALIGN_CORNERS}
     x, like = np.random.default_rng(2).standard_normal((3, 2, 4, 5)).astype(np.float32), counted(3, 2, 6, 7)
 
     def by_tensor(net, layer, other):
@@ -336,5 +345,5 @@ def test_a_random_fill_is_refused_by_name() -> None:
         layer.name = "dice"
         return net.network.add_elementwise(tensor, layer.get_output(0), trt.ElementWiseOperation.SUM)
 
-    with pytest.raises(Unsupported, match="'dice' .FILL.*RANDOM_UNIFORM"):
+    with pytest.raises(Unsupported, match=r"'dice' .FILL.*RANDOM_UNIFORM"):
         walk(make(write, [counted(2)]).network)

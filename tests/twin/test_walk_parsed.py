@@ -77,7 +77,13 @@ def parse(model: bytes) -> trt.INetworkDefinition:
     return network
 
 
-def compare(model: Model, inputs: dict[str, np.ndarray], outputs, free: dict[str, Sequence[int]] | None = None) -> None:
+def compare(
+    model: Model,
+    inputs: dict[str, np.ndarray],
+    outputs: str | Sequence[str],
+    free: dict[str, Sequence[int]] | None = None,
+    tolerance: float | None = None,
+) -> None:
     """The walked network gives what ONNX Runtime gives for the model it was parsed from."""
     outputs = [outputs] if isinstance(outputs, str) else outputs
     written = model.finish(inputs, outputs, {"x": (0,)} if free is None else free)
@@ -89,7 +95,7 @@ def compare(model: Model, inputs: dict[str, np.ndarray], outputs, free: dict[str
     results = execute(network, inputs)
     for name, wanted in zip(outputs, expected, strict=True):
         assert results[name].dtype == wanted.dtype
-        agree(results[name], wanted)
+        agree(results[name], wanted, tolerance)
 
 
 def image(*shape: int, dtype: type = np.float32) -> np.ndarray:
@@ -164,11 +170,13 @@ def test_layer_normalisation_from_its_parts() -> None:
     compare(m, {"x": image(2, 5, 8)}, m.op("Add", m.op("Mul", y, m.normal(8)), m.normal(8)))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_layer_and_instance_normalisation(dtype: type) -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 3e-5), (np.float16, 1e-2)])
+def test_layer_and_instance_normalisation(dtype: type, tolerance: float) -> None:
     m = Model(dtype)
     y = m.op("InstanceNormalization", "x", m.normal(4), m.normal(4), epsilon=1e-4)
-    compare(m, {"x": image(2, 4, 5, 6, dtype=dtype)}, m.op("LayerNormalization", y, m.normal(6), m.normal(6), axis=-1))
+    y = m.op("LayerNormalization", y, m.normal(6), m.normal(6), axis=-1)
+    # ONNX Runtime 1.23's own LayerNormalization is off by 1.3e-5 here.
+    compare(m, {"x": image(2, 4, 5, 6, dtype=dtype)}, y, tolerance=tolerance)
 
 
 def test_split_and_concatenation() -> None:
@@ -177,7 +185,9 @@ def test_split_and_concatenation() -> None:
     compare(m, {"x": image(2, 6, 4)}, m.op("Concat", c, m.op("Neg", a), b, axis=1))
 
 
-@pytest.mark.parametrize("mode, how", [("nearest", "asymmetric"), ("linear", "half_pixel"), ("cubic", "half_pixel")])
+@pytest.mark.parametrize(
+    ("mode", "how"), [("nearest", "asymmetric"), ("linear", "half_pixel"), ("cubic", "half_pixel")]
+)
 def test_resizing_by_scales(mode: str, how: str) -> None:
     m = Model()
     scales = m.put([1, 1, 2, 2], np.float32)
@@ -311,7 +321,7 @@ def test_a_layer_without_a_translation_is_refused_by_name() -> None:
         layer.name = "warp"
         return layer
 
-    with pytest.raises(Unsupported, match="'warp'.*GRID_SAMPLE"):
+    with pytest.raises(Unsupported, match=r"'warp'.*GRID_SAMPLE"):
         walk(make(write, [image(1, 2, 4, 4)]).network)
 
 

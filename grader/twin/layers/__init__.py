@@ -16,4 +16,13 @@ from .graph import LAYERS, Graph, Unsupported, translates
 
 __all__ = ["LAYERS", "Graph", "Unsupported", "translates"]
 
-from . import convolution, elementwise, indexing, linear, normalization, quantization, reduction, shape  # noqa: E402,F401 (they register)
+from . import (  # noqa: F401 (they register)
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    normalization,
+    quantization,
+    reduction,
+    shape,
+)

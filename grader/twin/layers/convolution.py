@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorrt_rtx as trt
@@ -108,25 +109,27 @@ def _average_pool(layer: trt.IPoolingLayer, graph: Graph, owner: trt.ILayer | No
     size = tuple(layer.window_size_nd)
     pads = _padding(layer, size)
     source = graph.input(layer)
-    count_padding = not layer.average_count_excludes_padding
-    if count_padding and layer.padding_mode == trt.PaddingMode.EXPLICIT_ROUND_UP:
+    if not layer.average_count_excludes_padding:
+        if "pads" not in pads:
+            raise refuse(layer, "SAME padding that is counted, over a dynamic size")
         # The divisor is the window's overlap with the padded input, not with what rounding up adds to it.
-        pre, post = list(layer.pre_padding), list(layer.post_padding)
+        # Padded here, since ONNX Runtime 1.23 miscounts with count_include_pad.
+        rounds_up = layer.padding_mode == trt.PaddingMode.EXPLICIT_ROUND_UP
+        counted = (*layer.pre_padding, *layer.post_padding) if rounds_up else pads["pads"]
+        pre, post = counted[: len(size)], counted[len(size) :]
         source = graph.node("Pad", [source, graph.int64(0, 0, *pre, 0, 0, *post)])
-        pads["pads"] = [p - q for p, q in zip(pads["pads"], pre + post, strict=True)]
-        count_padding = False
+        pads["pads"] = [p - q for p, q in zip(pads["pads"], counted, strict=True)]
     return graph.node(
         "AveragePool",
         [source],
         owner,
         kernel_shape=size,
         strides=tuple(layer.stride_nd),
-        count_include_pad=int(count_padding),
         **pads,
     )
 
 
-def _padding(layer: trt.ILayer, reach: Sequence[int]) -> dict[str, object]:
+def _padding(layer: trt.ILayer, reach: Sequence[int]) -> dict[str, Any]:
     """ONNX's padding attributes for a window that spans ``reach`` elements (the dilated kernel)."""
     mode = layer.padding_mode
     if mode == trt.PaddingMode.EXPLICIT_ROUND_DOWN:
@@ -146,15 +149,15 @@ def _padding(layer: trt.ILayer, reach: Sequence[int]) -> dict[str, object]:
     raise refuse(layer, f"padding mode {mode.name}")
 
 
-def _round_up(layer: trt.ILayer, source: Sequence[int], reach: Sequence[int]) -> dict[str, object]:
-    """What to add at the end so that rounding down gives ceil((n + pre + post - reach) / stride) + 1, TensorRT's size."""
+def _round_up(layer: trt.ILayer, source: Sequence[int], reach: Sequence[int]) -> dict[str, Any]:
+    """Padding that makes rounding down give TensorRT's size, ceil((n + pre + post - reach) / stride) + 1."""
     pre, post, strides = tuple(layer.pre_padding), tuple(layer.post_padding), tuple(layer.stride_nd)
-    if all(s + q <= r for s, q, r in zip(strides, post, reach, strict=True)) and min(source) < 0:
-        # Each window starts within the input, so ONNX, which drops one that does not, drops none.
-        if isinstance(layer, trt.IPoolingLayer):
-            return {"pads": (*pre, *post), "ceil_mode": 1}
     if min(source) < 0:
-        raise refuse(layer, "rounding up over a dynamic size")
+        within = all(s + q <= r for s, q, r in zip(strides, post, reach, strict=True))
+        if not within or not isinstance(layer, trt.IPoolingLayer):
+            raise refuse(layer, "rounding up over a dynamic size")
+        # Each window starts within the input: ONNX, which drops one that does not, drops none.
+        return {"pads": (*pre, *post), "ceil_mode": 1}
     added = [-(n + p + q - r) % s for n, p, q, r, s in zip(source, pre, post, reach, strides, strict=True)]
     ends = [q + extra for q, extra in zip(post, added, strict=True)]
     if isinstance(layer, trt.IPoolingLayer) and any(end >= r for end, r in zip(ends, reach, strict=True)):

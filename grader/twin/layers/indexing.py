@@ -93,7 +93,7 @@ def _wrap(layer: trt.ISliceLayer, graph: Graph, x: str, indices: str, axis: int)
 
 
 def _reflect(layer: trt.ISliceLayer, graph: Graph, x: str, indices: str, axis: int) -> str:
-    """The mirror stands in the middle of the outermost element, so that it is not repeated: ``last - |i mod 2 last - last|``."""
+    """``last - |i mod 2 last - last|``: the mirror is the middle of the outermost element, which is not repeated."""
     last = graph.node("Sub", [_size(graph, x, axis), graph.scalar(1, T.INT64)])
     period = graph.node("Max", [graph.node("Add", [last, last]), graph.scalar(1, T.INT64)])
     distance = graph.node("Abs", [graph.node("Sub", [graph.node("Mod", [indices, period]), last])])

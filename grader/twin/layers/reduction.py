@@ -35,15 +35,12 @@ def topk(layer: trt.ITopKLayer, graph: Graph) -> None:
     if layer.op not in _LARGEST:
         raise refuse(layer, f"operation {layer.op.name}")
     k = graph.input(layer, 1)
-    if k:
-        k = graph.node("Reshape", [graph.cast(k, trt.DataType.INT64), graph.int64(1)])
-    else:
-        k = graph.int64(layer.k)
+    wide = graph.cast(k, trt.DataType.INT64) if k else graph.scalar(layer.k, trt.DataType.INT64)
     values, indices = layer.get_output(0), layer.get_output(1)
     found = graph.fresh()
     graph.node(
         "TopK",
-        [graph.input(layer), k],
+        [graph.input(layer), graph.node("Reshape", [wide, graph.int64(1)])],
         outputs=[values.name, found],
         axis=_one_axis(layer),
         largest=_LARGEST[layer.op],

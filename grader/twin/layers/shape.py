@@ -106,8 +106,15 @@ def resize(layer: trt.IResizeLayer, graph: Graph) -> None:
         sizes = graph.cast(graph.input(layer, 1), T.INT64)
     elif layer.shape is not None:
         sizes = graph.int64(*layer.shape)
-    else:
+    elif min(layer.get_output(0).shape) >= 0:
+        # By TensorRT's formulas, coordinates go by the ratio of the sizes, also where a scale gave a size rounded down.
+        sizes = graph.int64(*layer.get_output(0).shape)
+    elif all(float(scale).is_integer() for scale in layer.scales):
         scales = graph.constant(np.array(layer.scales, np.float32))
+    else:
+        shape = graph.cast(graph.node("Shape", [graph.input(layer)]), T.FLOAT)
+        grown = graph.node("Mul", [shape, graph.constant(np.array(layer.scales, np.float32))])
+        sizes = graph.cast(graph.node("Floor", [grown]), T.INT64)
     cubic = layer.resize_mode == trt.InterpolationMode.CUBIC
     attributes = {
         "mode": _INTERPOLATION[layer.resize_mode],
