@@ -50,6 +50,7 @@ class Exercise:
     id: str
     title: str
     question: str
+    fixtures: tuple[str, ...]  #: see `grader.fixtures.prepare`
     tasks: tuple[Task, ...]
     follow_ups: tuple[FollowUp, ...]
 
@@ -105,6 +106,7 @@ def _read(path: Path) -> Exercise:
             Task(t["id"], t["title"], t["points"], t["function"], tuple(t["hints"])) for t in data["tasks"]
         )
         follow_ups = tuple(FollowUp(f["question"], f["answer"]) for f in data.get("follow_ups", ()))
-        return Exercise(path.parent.name, data["title"], data["question"], tasks, follow_ups)
+        fixtures = tuple(data.get("fixtures", ()))
+        return Exercise(path.parent.name, data["title"], data["question"], fixtures, tasks, follow_ups)
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise CourseError(f"{path} is not a manifest: {error!r}") from error

@@ -111,6 +111,8 @@ class Recorder:
             return Status.PASSED, ""
         if isinstance(error, Inconclusive):
             return Status.INCONCLUSIVE, str(error)
+        if isinstance(error, (FixtureError, SandboxError)):  # the grader's trouble, not the candidate's
+            return Status.NOT_RUN, str(error)
         if report.skipped:
             return Status.NOT_RUN, str(getattr(error, "msg", error))
         if isinstance(error, CallFailed) and error.reason == "import":
@@ -119,7 +121,7 @@ class Recorder:
             self._broken.add(exercise.id)
         if isinstance(error, _SPOKEN):
             return Status.FAILED, str(report.longrepr)
-        return Status.FAILED, f"the check itself broke, which is not your fault: {error!r}"
+        return Status.NOT_RUN, f"the check itself broke, which is not your fault: {error!r}"
 
     def _spoken(self, item: pytest.Item, error: BaseException) -> str:
         if isinstance(error, CallFailed) and error.reason == "stub":

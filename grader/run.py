@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from grader import plugin
-from grader.course import Exercise
+from grader.course import CHECKS, Exercise
 from grader.score import ExerciseResult, RunResult, TaskResult
 from grader.tiers import Tier
 
@@ -25,25 +25,28 @@ def grade(
     submission: Path,
     tier: Tier,
     seed: int,
-    on_result: Callable[[ExerciseResult, TaskResult], None] = lambda exercise, task: None,
+    on_result: Callable[[RunResult, ExerciseResult, TaskResult], None] = lambda run, exercise, task: None,
 ) -> RunResult:
     """Grade ``submission``'s answers to the chosen exercises; ``on_result`` is told of each task as it ends.
 
     Raises GraderError.
     """
     recorder = plugin.Recorder(submission, tier, seed)
-    recorder.on_result = on_result
+    run = RunResult(tier.name, seed, str(submission), environment(tier), recorder.protections, [])
+
+    def report(exercise: ExerciseResult, task: TaskResult) -> None:
+        run.exercises = list(recorder.results.values())
+        on_result(run, exercise, task)
+
+    recorder.on_result = report
     # pytest's own report is for those who run pytest; ours is made from the recorder.
-    arguments = ["--rootdir", str(chosen[0].checks.parent), "-p", "no:terminal", "--capture=no", *(str(e.checks) for e in chosen)]
+    arguments = ["--rootdir", str(CHECKS), "-c", str(CHECKS / "pytest.ini"), "-p", "no:terminal", "--capture=no"]
     printed = io.StringIO()
     with contextlib.redirect_stderr(printed):
-        code = pytest.main(arguments, plugins=[_Handing(recorder)])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not recorder.results:
+        code = pytest.main([*arguments, *(str(e.checks) for e in chosen)], plugins=[_Handing(recorder)])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) or not run.exercises:
         raise GraderError(f"the checks could not be run (pytest ended with {int(code)}): {printed.getvalue()[-2000:]}")
-    return RunResult(
-        tier.name, seed, str(submission), environment(tier), recorder.protections,
-        [recorder.results[e.id] for e in chosen if e.id in recorder.results],
-    )  # fmt: skip
+    return run
 
 
 def environment(tier: Tier) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(_ROOT), str(_ROOT / "grader" / "inside")]
+sys.path += filter(None, os.environ["TRTPREP_PACKAGES"].split(os.pathsep))
 
 from trtprep_worker.lockdown import start  # noqa: E402 (nothing may be imported before)
 

@@ -13,10 +13,12 @@ from grader.tiers import Tier
 
 from .child import Child
 from .handshake import send_key, wait_ready
-from .places import DEVICE_POLICY, START_DEVICE, START_WORKER, worker_policy
+from .places import START_DEVICE, START_WORKER, device_policy, environment, worker_policy
 from .sandbox import MIB, Limits
 
 _WORKER = Limits(wall_s=60, cpu_s=600, memory_bytes=4096 * MIB, processes=256)
+#: A real builder loads gigabytes of kernels and tries them on many threads.
+_GPU_WORKER = Limits(wall_s=60, cpu_s=36000, memory_bytes=32768 * MIB, processes=2048, file_bytes=1024 * MIB)
 _DEVICE = Limits(wall_s=60, cpu_s=3600, memory_bytes=8192 * MIB, processes=512)
 _START_S = 60.0  # an import of a candidate's file included
 #: Bounds on what a worker may send back.
@@ -107,7 +109,7 @@ class Candidate:
     tier: Tier
     key: bytes
     off: frozenset[str] = frozenset()  #: protections left out, for tests alone
-    limits: Limits = _WORKER
+    limits: Limits | None = None  #: of the worker; by the tier without
     seen_protections: dict[str, bool] = field(default_factory=dict)  #: of the last worker, as verified from inside
     _worker: Child | None = field(default=None, init=False)
     _device: Child | None = field(default=None, init=False)
@@ -158,20 +160,20 @@ class Candidate:
         if self._worker is not None and self._worker.ended() is None:
             return self._worker
         self.close()
-        env, fds = {}, ()
+        env, fds = environment(self.tier), ()
         if self.tier.name == "twin":
             ours, theirs = socket.socketpair()
             self._device = Child(
-                ["-X", "utf8", str(START_DEVICE)], policy=DEVICE_POLICY, limits=_DEVICE,
-                env={"TRTPREP_CLIENT_FD": str(ours.fileno())}, pass_fds=(ours.fileno(),),
+                ["-X", "utf8", str(START_DEVICE)], policy=device_policy(self.tier), limits=_DEVICE,
+                env={**environment(self.tier), "TRTPREP_CLIENT_FD": str(ours.fileno())}, pass_fds=(ours.fileno(),),
             )  # fmt: skip
             ours.close()
             send_key(self._device, self.key)
-            env, fds = {device_link.FD_VARIABLE: str(theirs.fileno())}, (theirs.fileno(),)
-        env |= {"PYTHONDONTWRITEBYTECODE": "1"}
+            env |= {device_link.FD_VARIABLE: str(theirs.fileno())}
+            fds = (theirs.fileno(),)
         self._worker = Child(
             ["-X", "utf8", str(START_WORKER)], policy=worker_policy(self.answer, self.tier),
-            limits=self.limits, env=env, pass_fds=fds, off=self.off,
+            limits=self.limits or (_GPU_WORKER if self.tier.devices else _WORKER), env=env, pass_fds=fds, off=self.off,
         )  # fmt: skip
         if self._device is not None:
             theirs.close()

@@ -33,7 +33,6 @@ class Child:
         channel: the grader's end of a socket pair, for any protocol once the constructor has returned. It reads as
             closed when the process has ended.
         protections: for each of `sandbox.PROTECTIONS`, whether it is on: seen from inside, not presumed.
-        pid: the process that was started (bwrap or the reaper), for tests and messages.
     """
 
     def __init__(
@@ -116,6 +115,7 @@ class Child:
         if missing:
             self.close()
             raise SandboxError(f"these protections could not be confirmed from inside: {', '.join(missing)}")
+        self.deadline(limits.wall_s)  # its own time: until here it did what we told it to
 
     @property
     def pid(self) -> int:

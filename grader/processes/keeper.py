@@ -78,7 +78,6 @@ class Keeper(threading.Thread):
         self._deadline: float | None = None
         self._wall_s = 0.0
         self._next_disk_look = 0.0
-        self.deadline(limits.wall_s)
 
     def deadline(self, seconds: float | None) -> None:
         """Stop the process after so many seconds from now; None: never."""

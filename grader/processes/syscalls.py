@@ -17,26 +17,72 @@ CLONE_NEWUSER = 0x10000000
 
 DENIED = (
     # looking into or steering other processes
-    "ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp "
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+    "pidfd_getfd",
+    "kcmp",
     # mounts and roots
-    "mount umount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr "
+    "mount",
+    "umount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "open_tree",
+    "move_mount",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
     # namespaces
-    "setns unshare "
+    "setns",
+    "unshare",
     # large and often attacked kernel interfaces
-    "bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register fanotify_init "
-    "add_key request_key keyctl name_to_handle_at open_by_handle_at "
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "fanotify_init",
+    "add_key",
+    "request_key",
+    "keyctl",
+    "name_to_handle_at",
+    "open_by_handle_at",
     # the machine itself
-    "kexec_load kexec_file_load init_module finit_module delete_module reboot swapon swapoff acct quotactl "
-    "quotactl_fd settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname iopl ioperm syslog "
+    "kexec_load",
+    "kexec_file_load",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "quotactl",
+    "quotactl_fd",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "adjtimex",
+    "sethostname",
+    "setdomainname",
+    "iopl",
+    "ioperm",
+    "syslog",
     # memory that belongs to no process, so that the watchdog cannot count it
-    "memfd_secret shmget "
-).split()
+    "memfd_secret",
+    "shmget",
+)
 
 # Memory of the same kind, which the CUDA driver needs.
 DENIED_WITHOUT_DEVICES = ("memfd_create",)
 
 
-class Unavailable(RuntimeError):
+class UnavailableError(RuntimeError):
     """The filter cannot be compiled here. `mend` says what a person can do about it."""
 
     def __init__(self, why: str, mend: str) -> None:
@@ -52,15 +98,15 @@ def compiled(*, devices: bool) -> bytes:
         devices: true for a process that uses a GPU.
 
     Raises:
-        Unavailable: pyseccomp or libseccomp is not installed.
+        UnavailableError: pyseccomp or libseccomp is not installed.
     """
     if importlib.util.find_spec("pyseccomp") is None:
-        raise Unavailable("the package pyseccomp is not installed", "pip install pyseccomp")
+        raise UnavailableError("the package pyseccomp is not installed", "pip install pyseccomp")
     try:
         import pyseccomp
     except RuntimeError as error:  # pyseccomp's way to say that the shared library is absent
         mend = "install the system's libseccomp (apt install libseccomp2)"
-        raise Unavailable("libseccomp.so.2 is not installed", mend) from error
+        raise UnavailableError("libseccomp.so.2 is not installed", mend) from error
 
     deny = pyseccomp.ERRNO(errno.EPERM)
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)

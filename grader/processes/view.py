@@ -86,8 +86,8 @@ def mount_options(view: View, *, own_proc: bool) -> list[str]:
         own_proc: true if the process has its own PID namespace, and so its own /proc.
     """
     options: list[str] = []
-    for path, target in view.links:
-        options += ["--symlink", target, str(path)]
+    for link, target in view.links:
+        options += ["--symlink", target, str(link)]
     for path, shown in view.marks:
         if shown:
             options += ["--ro-bind", str(path), str(path)]
@@ -103,8 +103,8 @@ def mount_options(view: View, *, own_proc: bool) -> list[str]:
     options += ["--perms", "1777", "--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
     options += ["--perms", "0700", "--size", str(view.policy.scratch_bytes), "--tmpfs", str(SCRATCH)]
     # The folders that bwrap made up on the way are a tmpfs without a limit: close it.
-    for path in ("/dev", "/", *(str(path) for path in view.hidden if path.is_dir())):
-        options += ["--remount-ro", path]
+    for closed in ("/dev", "/", *(str(path) for path in view.hidden if path.is_dir())):
+        options += ["--remount-ro", closed]
     return options
 
 
@@ -136,8 +136,7 @@ def landlock_rules(view: View, scratch: Path, *, own_mounts: bool) -> list[tuple
     rules += [("/proc", "read"), (str(scratch), "write")]
     if own_mounts:  # the host's shared memory holds other programs' files
         rules += [("/dev", "list"), ("/dev/shm", "write")]
-    rules += [(path, "device") for path in _PLAIN_DEVICES if os.path.exists(path)]
-    rules += [(str(device), "device") for device in view.devices]
+    rules += [(device, "device") for device in (*_PLAIN_DEVICES, *map(str, view.devices)) if os.path.exists(device)]
     if view.devices:  # CUDA does not start if it cannot write its threads' names, in /proc/self/task/N/comm
         rules.append(("/proc/self/task", "device"))
     return rules
@@ -150,8 +149,8 @@ def _interpreter() -> list[Path]:
     for prefix in {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}:
         if Path(prefix) not in _SYSTEM_PREFIXES:
             paths.append(Path(prefix))
-    for prefix in _SYSTEM_PREFIXES:  # in parts: a repository is sometimes kept at /usr/src/app
-        paths += [prefix / part for part in _SYSTEM_PREFIX_PARTS]
+    # In parts: a repository is sometimes kept at /usr/src/app.
+    paths += [folder / part for folder in _SYSTEM_PREFIXES for part in _SYSTEM_PREFIX_PARTS]
     return [*paths, *map(Path, _SYSTEM_FILES)]
 
 

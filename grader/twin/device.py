@@ -6,18 +6,29 @@ nobody else, asks what really happened: `begin` before a call and `audit` after 
 
 from __future__ import annotations
 
+import inspect
 import select
 import socket
+import typing
 from typing import Any
 
 from grader.inside.trtprep_worker import wire
 
-from .driver import Driver
+from .driver import COMMANDS, Driver
 from .misuse import Misuse
 from .session import EXPECTED, Session
 
-#: Commands of `Driver` that a client may name.
-_DRIVER = {name for name in vars(Driver) if not name.startswith("_")} - {"finding", "need_context", "enqueue", "audit"}
+_SIGNATURES = {name: inspect.signature(getattr(Driver, name)) for name in COMMANDS}
+_HINTS = {name: typing.get_type_hints(getattr(Driver, name)) for name in COMMANDS}
+_STALLED_S = 10.0  # a client that stops in the middle of a frame is dropped, or the grader could not ask any more
+_FIELDS = {
+    "new": {"class": str, "args": list},
+    "call": {"id": int, "name": str, "args": list, "kwargs": dict},
+    "get": {"id": int, "name": str},
+    "set": {"id": int, "name": str, "value": object},
+    "cuda": {"name": str, "args": list},
+    "release": {},
+}
 
 
 class Device:
@@ -27,27 +38,43 @@ class Device:
 
     # -- the candidate's side
 
-    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+    def serve(self, request: Any) -> dict[str, Any]:
         """One command of the client; never raises for what a client can send."""
-        self.driver.line = str(request.get("line", ""))
         reply: dict[str, Any] = {}
         try:
-            self.session.release(request.get("release", []))
             reply["value"] = self._do(request)
         except Misuse as misuse:
             self.driver.finding(misuse)
             reply["error"] = {"type": "Misuse", "message": misuse.message, "cuda": misuse.error}
         except tuple(kind for kind, _ in EXPECTED) as error:
             name = next(name for kind, name in EXPECTED if isinstance(error, kind))
-            reply["error"] = {"type": name, "message": str(error)}
+            reply["error"] = {"type": name, "message": str(error)[:4000]}
         delivered, self.driver.delivered = self.driver.delivered, []
-        reply["copies"] = [{"id": c.id, "data": c.data} for c in delivered]
+        reply["copies"] = [{"id": c.id, "data": c.data, "late": c.late} for c in delivered]
         reply["log"] = [[severity, text] for severity, text in self.session.records]
         self.session.records.clear()
+        try:
+            wire.pack(reply)
+        except wire.WireError as error:  # a value of TensorRT's that has no place in a message
+            del reply["value"]
+            reply["error"] = {"type": "TypeError", "message": f"the twin cannot send {error}"}
         return reply
 
-    def _do(self, request: dict[str, Any]) -> Any:
-        do = request["do"]
+    def _do(self, request: Any) -> Any:
+        if not isinstance(request, dict):
+            raise ValueError("a request is a dict")
+        do, line, thread = request.get("do"), request.get("line", ""), request.get("thread", 0)
+        if type(do) is not str or do not in _FIELDS:
+            raise ValueError(f"unknown command {do!r:.80}")
+        for name, kind in _FIELDS[do].items():
+            if name not in request or not isinstance(request[name], kind) or isinstance(request[name], bool) and kind is int:
+                raise ValueError(f"command {do!r} needs {name!r}")
+        released = request.get("release", [])
+        if not isinstance(released, list) or not all(type(h) is int for h in released):
+            raise ValueError("what is released are handles")
+        self.driver.line = line[:200] if isinstance(line, str) else ""
+        self.driver.thread = thread if type(thread) is int else 0
+        self.session.release(released)
         if do == "new":
             return self.session.new(request["class"], request["args"])
         if do == "call":
@@ -56,11 +83,16 @@ class Device:
             return self.session.get(request["id"], request["name"])
         if do == "set":
             return self.session.set(request["id"], request["name"], request["value"])
-        if do == "cuda" and request["name"] in _DRIVER:
-            return getattr(self.driver, request["name"])(*request["args"])
-        if do == "release":
-            return None
-        raise ValueError(f"unknown command {do!r}")
+        return self._cuda(request["name"], request["args"]) if do == "cuda" else None
+
+    def _cuda(self, name: str, args: list[Any]) -> Any:
+        if name not in COMMANDS:
+            raise ValueError(f"unknown CUDA command {name!r:.80}")
+        bound = _SIGNATURES[name].bind(self.driver, *args)
+        for parameter, value in bound.arguments.items():
+            if parameter != "self" and not _fits(value, _HINTS[name][parameter]):
+                raise TypeError(f"{name}: {parameter} cannot be {value!r:.80}")
+        return getattr(self.driver, name)(*args)
 
     # -- the grader's side
 
@@ -68,20 +100,33 @@ class Device:
         do = request["do"]
         if do == "begin":
             self.driver.findings.clear()
-            self.session.world.runs.clear()
+            self.session.world.forget_runs()
             self.session.builds = 0
             return {}
         if do == "audit":
             findings = [f.as_data() for f in self.driver.audit()]
-            runs = [
-                {"plan": r.plan, "inputs": r.inputs, "outputs": r.outputs, "line": r.line} for r in self.session.world.runs
-            ]
-            return {"findings": findings, "runs": runs, "builds": self.session.builds}
+            world = self.session.world
+            runs = [{"plan": r.plan, "inputs": r.inputs, "outputs": r.outputs, "line": r.line} for r in world.runs]
+            return {"findings": findings, "runs": runs, "dropped_runs": world.dropped_runs, "builds": self.session.builds}
         raise ValueError(f"unknown control command {do!r}")
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from a client is of the kind that a command's annotation says."""
+    if hint is int:
+        return type(value) is int and -(1 << 63) <= value < 1 << 64
+    if hint in (str, bytes, bool):
+        return type(value) is hint
+    arguments = typing.get_args(hint)
+    if type(None) in arguments:
+        return value is None or _fits(value, arguments[0])
+    many = isinstance(value, (list, tuple)) and len(value) == len(arguments)
+    return many and all(_fits(v, int) and v >= 0 for v in value)
+
+
 def serve(device: Device, client: socket.socket, control: socket.socket) -> None:
-    """Until the control channel ends. A client that ends, or breaks the format, is only dropped."""
+    """Until the control channel ends. A client that ends, stalls, or breaks the format, is only dropped."""
+    client.settimeout(_STALLED_S)
     open_channels = [control, client]
     while True:
         ready, _, _ = select.select(open_channels, [], [])
@@ -90,8 +135,9 @@ def serve(device: Device, client: socket.socket, control: socket.socket) -> None
                 wire.send(control, device.control(wire.receive(control)))
             except wire.Closed:
                 return
-        if client in ready:
+        elif client in ready:
             try:
                 wire.send(client, device.serve(wire.receive(client)))
-            except (wire.Closed, wire.WireError):
+            except (wire.Closed, wire.WireError, TimeoutError):
                 open_channels.remove(client)
+                client.close()

@@ -1,8 +1,8 @@
 """The CUDA driver API as PyCUDA uses it: contexts, memory, copies, streams and events.
 
-Each public method of `Driver` is one command that the client in the candidate's process can send;
-its arguments and results are plain data.  A Misuse that it raises becomes a finding and, in the
-candidate's process, a `pycuda.driver.LogicError`.
+Each public method of `Driver` that `COMMANDS` names is one command that the client in the
+candidate's process can send; its arguments and results are plain data.  A Misuse that it raises
+becomes a finding and, in the candidate's process, a `pycuda.driver.LogicError`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .memory import UNTYPED, Memory, Span
-from .misuse import Finding, Misuse
+from .memory import MOST_BYTES, UNTYPED, Allocation, Memory, Span
+from .misuse import KINDS, Finding, Misuse
 from .streams import DEFAULT, Operation, Streams
+
+#: The number of the device's primary context.
+PRIMARY = 0
+_MOST_FINDINGS = 200
+_NO_CONTEXT = "no CUDA context is current in this thread (import pycuda.autoinit, or Device(0).make_context())"
+
+#: What a client may call, and nothing else.
+COMMANDS = frozenset(
+    (
+        "init", "make_context", "retain_primary_context", "push_context", "pop_context", "detach_context", "context_synchronize",
+        "mem_alloc", "mem_free", "mem_get_info", "memcpy_htod", "memcpy_dtoh", "memcpy_dtod", "memset", "memcpy_htod_async",
+        "memcpy_dtoh_async", "host_misuse", "stream_create", "stream_destroy", "stream_synchronize", "stream_query",
+        "stream_wait_event", "event_create", "event_destroy", "event_record", "event_synchronize", "event_query", "event_elapsed",
+    )
+)  # fmt: skip
 
 
 @dataclass
@@ -23,6 +38,7 @@ class HostCopy:
 
     id: int
     data: np.ndarray | None = None  #: uint8 to write there (device to host); None: only say that it is done
+    late: bool = False  #: nothing waited for it until the call was over: nothing is written any more
 
 
 @dataclass
@@ -34,14 +50,17 @@ class Driver:
     findings: list[Finding] = field(default_factory=list)
     delivered: list[HostCopy] = field(default_factory=list)  #: since the last reply
     line: str = ""  #: the candidate's line of the command being served
-    _contexts: list[int] = field(default_factory=list)
+    thread: int = 0  #: the candidate's thread that sent it: contexts are current in a thread
+    _stacks: dict[int, list[int]] = field(default_factory=dict)
+    _contexts: set[int] = field(default_factory=set)  #: alive
     _initialised: bool = False
     _made: int = 0
+    _pinned: dict[int, Allocation] = field(default_factory=dict)  #: host memory that copies ran from or to, by its number
     _reported: set[int] = field(default_factory=set)  #: addresses of leaks that a call was told of
 
     def finding(self, misuse: Misuse, line: str = "") -> None:
-        found = Finding(misuse.kind, misuse.message, line or self.line)
-        if found not in self.findings:
+        found = Finding(misuse.kind, misuse.message, line or misuse.line or self.line)
+        if found not in self.findings and len(self.findings) < _MOST_FINDINGS:
             self.findings.append(found)
 
     # -- contexts
@@ -50,49 +69,82 @@ class Driver:
         self._initialised = True
 
     def make_context(self) -> int:
-        if not self._initialised:
-            raise Misuse("context", "make_context before init()", error="cuCtxCreate failed: initialization error")
+        self._need_init("make_context", "cuCtxCreate")
         self._made += 1
-        self._contexts.append(self._made)
+        self._contexts.add(self._made)
+        self._stack().append(self._made)
         return self._made
 
+    def retain_primary_context(self) -> int:
+        self._need_init("retain_primary_context", "cuDevicePrimaryCtxRetain")
+        self._contexts.add(PRIMARY)
+        return PRIMARY
+
     def push_context(self, context: int) -> None:
-        self._contexts.append(context)
+        if context not in self._contexts:
+            message = "Context.push: this context has ended, or never was"
+            raise Misuse("context", message, error="cuCtxPushCurrent failed: invalid device context")
+        self._stack().append(context)
 
     def pop_context(self) -> None:
-        if not self._contexts:
-            raise Misuse("context", "Context.pop: no context is current", error="cuCtxPopCurrent failed: invalid device context")
-        self._contexts.pop()
+        if not self._stack():
+            message = "Context.pop: no context is current in this thread; it was popped before"
+            raise Misuse("context", message, error="cuCtxPopCurrent failed: invalid device context")
+        self._stack().pop()
 
-    def context_depth(self) -> int:
-        return len(self._contexts)
+    def detach_context(self, context: int) -> None:
+        """The context ends, and all its memory with it, which must not be in use any more."""
+        if context not in self._contexts:
+            raise Misuse("context", "Context.detach: this context has ended already", error="cuCtxDetach failed: invalid device context")
+        for allocation in self.memory.live():
+            if allocation.context == context:
+                self._settle(allocation)
+                self.memory.free(allocation.address, f"{self.line}, where its context ended")
+        self._contexts.discard(context)
+        for stack in self._stacks.values():
+            stack[:] = [c for c in stack if c != context]
 
-    def need_context(self, what: str) -> None:
-        """Raises Misuse when no context is current."""
-        if not self._contexts:
-            raise Misuse(
-                "context",
-                f"{what}: no CUDA context is current (import pycuda.autoinit, or Device(0).make_context())",
-                error=f"{what} failed: invalid device context",
-            )
+    def current_context(self) -> int | None:
+        stack = self._stack()
+        return stack[-1] if stack else None
+
+    def need_context(self, what: str) -> int:
+        """The current context. Raises Misuse when there is none."""
+        context = self.current_context()
+        if context is None:
+            raise Misuse("context", f"{what}: {_NO_CONTEXT}", error=f"{what} failed: invalid device context")
+        return context
+
+    def _need_init(self, what: str, cuda: str) -> None:
+        if not self._initialised:
+            message = f"{what} before pycuda.driver.init()"
+            raise Misuse("context", message, error=f"{cuda} failed: initialization error")
+
+    def _stack(self) -> list[int]:
+        return self._stacks.setdefault(self.thread, [])
 
     # -- memory
 
     def mem_alloc(self, size: int) -> int:
-        self.need_context("cuMemAlloc")
-        return self.memory.allocate(size, self.line).address
+        context = self.need_context("cuMemAlloc")
+        return self.memory.allocate(size, self.line, context).address
 
-    def mem_free(self, address: int) -> None:
+    def mem_free(self, address: int, finalizer: bool = False) -> None:
         """Frees, after naming work that is pending on the bytes."""
         allocation = self.memory.find(address)
-        busy = None
         if allocation is not None and not allocation.freed:
-            busy = self.streams.touching(writes=(Span(allocation, 0, allocation.size),))
-        if busy is not None:
-            about = allocation.describe()
-            self.finding(Misuse("freed", f"{about} freed while {busy.what} ({busy.line}) still needs them: synchronize first"))
-            self.streams.synchronize(busy.stream)
+            self._settle(allocation)
+        elif allocation is not None and finalizer and allocation.context not in self._contexts:
+            return  # went with its context
         self.memory.free(address, self.line)
+
+    def _settle(self, allocation: Allocation) -> None:
+        whole = Span(allocation, 0, allocation.size)
+        while (busy := self.streams.touching(writes=(whole,))) is not None:
+            if not busy.quiet:
+                about = f"{allocation.describe()} freed while {busy.what} ({busy.line}) still needs them"
+                self.finding(Misuse("freed", f"{about}: synchronize its stream first"))
+            self.streams.finish(busy)
 
     def mem_get_info(self) -> tuple[int, int]:
         self.need_context("cuMemGetInfo")
@@ -112,53 +164,72 @@ class Driver:
         return got[0]
 
     def memcpy_dtod(self, dest: int, src: int, size: int, stream: int | None = None) -> None:
+        """Without a stream it goes to the default one; the host does not wait for it there either."""
         self.need_context("cuMemcpyDtoD")
         source, target = self.memory.span(src, size, "memcpy_dtod source"), self.memory.span(dest, size, "memcpy_dtod target")
-
-        def run() -> None:
-            data, dtype = self._read(source, "", "memcpy_dtod"), source.dtype
-            target.write(data, dtype)
-
-        if stream is None:
-            self._now("memcpy_dtod", run, reads=(source,), writes=(target,))
-        else:
-            self.enqueue(stream, "memcpy_dtod_async", run, reads=(source,), writes=(target,))
-
-    def memset(self, dest: int, pattern: bytes, count: int, stream: int | None = None) -> None:
-        self.need_context("cuMemset")
-        span = self.memory.span(dest, len(pattern) * count, "memset")
-
-        def run() -> None:
-            span.write(np.frombuffer(pattern * count, np.uint8))
-
-        if stream is None:
-            self._now("memset", run, writes=(span,))
-        else:
-            self.enqueue(stream, "memset_async", run, writes=(span,))
-
-    def memcpy_htod_async(self, dest: int, data: bytes, dtype: str, copy: int, stream: int) -> None:
-        self.need_context("cuMemcpyHtoDAsync")
-        span = self.memory.span(dest, len(data), "memcpy_htod_async")
-
-        def run() -> None:
-            span.write(np.frombuffer(data, np.uint8), dtype)
-            self.delivered.append(HostCopy(copy))
-
-        self.enqueue(stream, "memcpy_htod_async", run, writes=(span,))
-
-    def memcpy_dtoh_async(self, src: int, size: int, dtype: str, copy: int, stream: int) -> None:
-        self.need_context("cuMemcpyDtoHAsync")
-        span = self.memory.span(src, size, "memcpy_dtoh_async")
         line = self.line
 
         def run() -> None:
-            self.delivered.append(HostCopy(copy, self._read(span, dtype, "memcpy_dtoh_async", line)))
+            self._check(source, "", "memcpy_dtod", line)
+            target.copy_from(source)
 
-        self.enqueue(stream, "memcpy_dtoh_async", run, reads=(span,))
+        what = "memcpy_dtod" if stream is None else "memcpy_dtod_async"
+        self.enqueue(stream or DEFAULT, what, run, reads=(source,), writes=(target,), quiet=stream is None)
+
+    def memset(self, dest: int, pattern: bytes, count: int, stream: int | None = None) -> None:
+        """As `memcpy_dtod`: the host does not wait for it."""
+        self.need_context("cuMemset")
+        if not 1 <= len(pattern) <= 4 or not 0 <= count <= MOST_BYTES:
+            raise Misuse("alloc", f"memset of {count} x {len(pattern)} bytes: 1, 2 or 4 bytes, {MOST_BYTES} in all at most")
+        span = self.memory.span(dest, len(pattern) * count, "memset")
+
+        def run() -> None:
+            span.write(np.tile(np.frombuffer(pattern, np.uint8), count))
+
+        what = "memset" if stream is None else "memset_async"
+        self.enqueue(stream or DEFAULT, what, run, writes=(span,), quiet=stream is None)
+
+    def memcpy_htod_async(self, dest: int, data: bytes, dtype: str, copy: int, host: tuple[int, int, int], stream: int) -> None:
+        """``host`` says which pinned memory ``data`` was read from: its number, its size, the offset."""
+        self.need_context("cuMemcpyHtoDAsync")
+        span, pinned = self.memory.span(dest, len(data), "memcpy_htod_async"), self._host_span(host, len(data))
+        # Bytes that an earlier copy has yet to bring to this pinned memory are taken from that copy.
+        bringing = [(op, b) for op in self.streams.pending() for b in op.writes if b.overlaps(pinned)]
+
+        def run() -> None:
+            array = np.frombuffer(data, np.uint8).copy()
+            for op, brought in bringing:
+                start, stop = max(brought.offset, pinned.offset), min(brought.stop, pinned.stop)
+                if op.result is not None:
+                    array[start - pinned.offset : stop - pinned.offset] = op.result[start - brought.offset : stop - brought.offset]
+            span.write(array, dtype)
+            self.delivered.append(HostCopy(copy))
+
+        self.enqueue(stream, "memcpy_htod_async", run, reads=(pinned,), writes=(span,))
+
+    def memcpy_dtoh_async(self, src: int, size: int, dtype: str, copy: int, host: tuple[int, int, int], stream: int) -> None:
+        self.need_context("cuMemcpyDtoHAsync")
+        span, pinned = self.memory.span(src, size, "memcpy_dtoh_async"), self._host_span(host, size)
+        line = self.line
+
+        def run() -> None:
+            op.result = self._read(span, dtype, "memcpy_dtoh_async", line)
+            self.delivered.append(HostCopy(copy, op.result))
+
+        op = self.enqueue(stream, "memcpy_dtoh_async", run, reads=(span,), writes=(pinned,))
 
     def host_misuse(self, kind: str, message: str) -> None:
         """What only the client can see (a pageable buffer, a buffer changed too early)."""
+        if kind not in KINDS:
+            raise ValueError(f"no such kind of misuse: {kind[:80]!r}")
         self.finding(Misuse(kind, message))
+
+    def _host_span(self, host: tuple[int, int, int], size: int) -> Span:
+        number, total, offset = host
+        if number not in self._pinned:
+            label = f"the same {total} bytes of pinned host memory (first used at {self.line})"
+            self._pinned[number] = Allocation(0, total, self.line, label=label)
+        return Span(self._pinned[number], offset, size)
 
     # -- streams and events
 
@@ -182,9 +253,12 @@ class Driver:
         self.need_context("cuCtxSynchronize")
         self.streams.synchronize_all()
 
-    def event_create(self) -> int:
+    def event_create(self, flags: int) -> int:
         self.need_context("cuEventCreate")
-        return self.streams.event_create()
+        return self.streams.event_create(flags)
+
+    def event_destroy(self, event: int) -> None:
+        self.streams.event_destroy(event)
 
     def event_record(self, event: int, stream: int) -> None:
         self.streams.event_record(event, stream, self.line)
@@ -201,45 +275,60 @@ class Driver:
     # -- shared with the runtime
 
     def enqueue(
-        self, stream: int, what: str, run: Callable[[], None], *, reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = ()
-    ) -> None:
+        self, stream: int, what: str, run: Callable[[], None], *,
+        reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = (), quiet: bool = False,
+    ) -> Operation:  # fmt: skip
         """Queue work; what it will write reads as poison from now on, unless earlier work still needs the old bytes."""
-        op = Operation(what, self.line, run, reads, writes)
+        op = Operation(what, self.line, run, reads, writes, quiet=quiet)
         busy = self.streams.touching(writes=writes)
         self.streams.submit(stream, op)
         if busy is None:
             for span in writes:
-                span.unwrite()
+                if not any(span.overlaps(read) for read in reads):
+                    span.unwrite()
+        return op
 
     def _now(self, what: str, run: Callable[[], None], *, reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = ()) -> None:
         self.streams.synchronize_blocking()
         busy = self.streams.touching(reads, writes)
         if busy is not None:
             span = (writes + reads)[0]
-            raise Misuse("race", f"{what} touches {span.allocation.describe()} before {busy.what} ({busy.line}) was waited for")
+            message = f"{what} touches {span.allocation.describe()} before {busy.what} ({busy.line}) was waited for"
+            raise Misuse("race", f"{message}: synchronize its stream first")
         self.streams.submit(DEFAULT, Operation(what, self.line, run, reads, writes))
         self.streams.synchronize(DEFAULT)
 
     def _read(self, span: Span, dtype: str, what: str, line: str = "") -> np.ndarray:
-        if not span.written:
-            self.finding(
-                Misuse("unwritten", f"{what} reads {span.allocation.describe()}, which were not (all) written yet"), line
-            )
-        have = span.dtype
-        if dtype not in UNTYPED and have not in UNTYPED and dtype != have:
-            self.finding(Misuse("dtype", f"{what}: the bytes on the device are {have}, the host buffer is {dtype}"), line)
+        self._check(span, dtype, what, line)
         return span.read()
+
+    def _check(self, span: Span, dtype: str, what: str, line: str) -> None:
+        about = span.allocation.describe()
+        if not span.written:
+            message = f"{what} reads {about}, and to some of those nothing was written: they hold garbage (NaN here)"
+            self.finding(Misuse("unwritten", message), line)
+        have = span.foreign(dtype)
+        if dtype not in UNTYPED and have:
+            message = f"{what}: the bytes on the device ({about}) are {have}, the host buffer is {dtype}"
+            self.finding(Misuse("dtype", f"{message}: make it the tensor's dtype"), line)
 
     # -- the books
 
     def audit(self) -> list[Finding]:
         """What is still wrong when a call has ended: work nobody waited for, memory nobody freed."""
         for op in self.streams.pending():
-            if op.what != "event record":
-                self.finding(Misuse("not-waited", f"{op.what} was never waited for: synchronize its stream"), op.line)
-        self.streams.synchronize_all()
+            if not op.quiet:
+                message = f"{op.what} was never waited for, so its results are undefined: synchronize its stream before you read them"
+                self.finding(Misuse("not-waited", message), op.line)
+        while self.streams.pending():
+            try:
+                self.streams.synchronize_all()
+            except Misuse as misuse:  # work that fails; the rest still runs
+                self.finding(misuse)
+        self.delivered = [HostCopy(copy.id, late=True) for copy in self.delivered]
         for allocation in self.memory.live():
             if allocation.address not in self._reported:
                 self._reported.add(allocation.address)
-                self.finding(Misuse("leak", f"{allocation.size} bytes of device memory were never freed"), allocation.line)
+                message = f"{allocation.size} bytes of device memory were never freed: call free(), or let the allocation go"
+                self.finding(Misuse("leak", message), allocation.line)
         return self.findings

@@ -31,12 +31,11 @@ class Executor:
 
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        # Q/DQ as written: fused, ONNX Runtime would also quantise what the network leaves in floats.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        self._errors = _errors()
         try:
             self._session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no base but Exception
+        except self._errors as error:
             raise ExecutionError(_first_line(error)) from error
         self.outputs = [o.name for o in self._session.get_outputs()]
 
@@ -44,8 +43,16 @@ class Executor:
         """Outputs by name, for inputs by name. Raises ExecutionError."""
         try:
             return dict(zip(self.outputs, self._session.run(self.outputs, dict(inputs)), strict=True))
-        except Exception as error:
+        except self._errors as error:
             raise ExecutionError(_first_line(error)) from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's exceptions, which share no base but Exception, and those of its binding."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = tuple(v for v in vars(state).values() if isinstance(v, type) and issubclass(v, Exception))
+    return (*own, RuntimeError, ValueError, TypeError, MemoryError)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,21 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Every kind of finding, and what it means.
+KINDS = {
+    "address": "a null address, a host address, or any other that is not device memory",
+    "alignment": "a tensor's address that is not a multiple of 256",
+    "alloc": "an allocation of no bytes, or of more than there are",
+    "bindings": "execute_v2 with another number of addresses than the engine has tensors",
+    "context": "no CUDA context is current, or another one than the engine was loaded in",
+    "dtype": "bytes of another dtype than the tensor or the host array has",
+    "event": "an event that does not exist, or that was not recorded or reached when its time was asked for",
+    "execution": "the engine failed while it ran on this input",
+    "free": "memory freed twice, or an address that was never allocated",
+    "freed": "memory used after it was freed, or freed while work still needs it",
+    "host-changed": "a pinned host buffer changed while a copy from it was still to run",
+    "host-freed": "a pinned host buffer gone while a copy from or to it was still to run",
+    "leak": "device memory that was never freed",
+    "no-address": "a tensor without an address",
+    "not-waited": "work that nothing waited for: its results are undefined when they are read",
+    "pageable": "ordinary memory in an asynchronous copy",
+    "race": "two pieces of work on the same bytes with nothing that orders them",
+    "shape": "an input's shape outside the profile, or never set",
+    "stream": "a stream handle that does not exist or was destroyed",
+    "tensor-name": "a name that no tensor of the engine has",
+    "too-small": "less memory behind an address than is needed",
+    "unwritten": "device memory read before anything was written to it",
+}
+_LONGEST = 2000
+
 
 class Misuse(Exception):
     """Host code that a GPU would answer with garbage, an error or a crash.
 
     Args:
-        kind: a stable short name of the mistake, for tests and tables.
-        message: one sentence that names the tensor or buffer.
+        kind: one of `KINDS`.
+        message: one sentence that names the tensor or buffer and says what to do.
         error: the CUDA or TensorRT text that a GPU box would show, where there is one.
+        line: the candidate's line, where it is not the one being served.
     """
 
-    def __init__(self, kind: str, message: str, error: str = "") -> None:
+    def __init__(self, kind: str, message: str, error: str = "", line: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.message = message
+        self.message = message[:_LONGEST]
         self.error = error
+        self.line = line
 
 
 @dataclass(frozen=True)

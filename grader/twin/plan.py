@@ -81,6 +81,8 @@ def seal(plan: Plan, key: bytes) -> bytes:
 
 def unseal(data: bytes, key: bytes, tensorrt: str) -> Plan:
     """The inverse of `seal`. Raises PlanError: not a plan, truncated, altered, or another version's."""
+    if not data:
+        raise PlanError("the plan is empty: was its file written, and read in binary mode?")
     if len(data) < _FOOTER.size or not data.endswith(MAGIC):
         if b"vtrt" in data[:64] or b"ftrt" in data[:64]:
             raise PlanError("the plan is truncated, or was not built by this twin")

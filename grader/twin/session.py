@@ -2,8 +2,7 @@
 
 The real builder, network, parser and config live here, in the trusted device process, so that a
 plan can only come out of them: a candidate's process cannot forge one.  Calls are passed on by
-name to the real object; what differs from plain TensorRT-RTX is in `_OWN`, and what would need a
-callback into the candidate's process is refused by name.
+name to the real object, as far as `names` allows; what differs from plain TensorRT-RTX is in `_OWN`.
 """
 
 from __future__ import annotations
@@ -13,23 +12,27 @@ from typing import Any
 
 import numpy as np
 import tensorrt_rtx as trt
+from google.protobuf.message import EncodeError
 
+from . import names
 from . import plan as plans
 from .driver import Driver
 from .layers import Unsupported
 from .misuse import Misuse
-from .runtime import EngineInspector, ICudaEngine, IExecutionContext, Runtime, World
+from .models import checked
+from .runtime import ICudaEngine, IExecutionContext, Runtime, World
 from .walk import as_own_class, io_tensors, layer_infos, walk
 
 _ERROR = trt.ILogger.Severity.ERROR
-#: Classes that the client may make, and the twin's own runtime classes.
-_MAKES = {"Builder": trt.Builder, "OnnxParser": trt.OnnxParser, "Refitter": None, "Runtime": Runtime}
-_TWIN = (Runtime, ICudaEngine, IExecutionContext, EngineInspector)
-_CALLBACKS = {
-    "progress_monitor", "gpu_allocator", "error_recorder", "profiler", "temporary_allocator",
-    "set_output_allocator", "set_debug_listener", "build_serialized_network_to_stream",
-}  # fmt: skip
+#: Classes that the client may make.
+_MAKES = ("Builder", "OnnxParser", "Runtime")
 _VALUES = tuple(c for c in vars(trt).values() if isinstance(c, type) and issubclass(c, trt.Dims))
+_MOST_LOG_BYTES = 4 << 20  # of records that go with one reply; a verbose build can have many
+_MOST_DEPTH = 16
+
+
+class _SealedPlan(bytes):
+    """A plan on its way out; other bytes stay bytes."""
 
 
 class Session:
@@ -39,44 +42,55 @@ class Session:
         self.world = World(driver, self._log, key)
         self.records: list[tuple[int, str]] = []  #: log records since the last reply
         self.builds = 0
+        self._log_bytes = 0
         self._objects: dict[int, Any] = {}
         self._ids: dict[int, int] = {}
+        self._counts: dict[int, int] = {}  # how often the client was given a handle
         self._next = 1
-        self._keep: list[Any] = []  # weights that networks point into until they are built
+        self._keep: list[Any] = []  # what TensorRT's objects may point into for as long as they live
         self._profiles: dict[int, list[Any]] = {}  # id of a config -> its profiles
-        self._logger = _Collector(self.records)
+        self._logger = _Collector(self._log)
 
     # -- commands of the client
 
     def new(self, cls: str, args: list[Any]) -> Any:
         """Make a Builder, an OnnxParser or a Runtime; loggers stay in the client."""
-        if _MAKES.get(cls) is None:
-            raise Unsupported(f"trt.{cls} cannot be made on the twin yet")
+        if cls not in _MAKES:
+            raise Unsupported(f"the twin cannot make a trt.{cls!s:.80} yet")
         if cls == "Runtime":
             return self._out(Runtime(self.world))
-        return self._out(_MAKES[cls](*self._in_all(args), self._logger))
+        return self._out(getattr(trt, cls)(*self._in_all(args), self._logger))
 
     def call(self, handle: int, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        target = self._objects[handle]
-        own = _OWN.get((type(target).__name__, name))
+        target = self._object(handle)
+        own = _OWN.get((type(target).__name__, name)) if type(name) is str else None
+        function = own.__get__(self) if own is not None else names.method(target, name)
         values, named = self._in_all(args), {k: self._in(v) for k, v in kwargs.items()}
-        if own is not None:
-            return self._out(own(self, target, *values, **named))
-        return self._out(self._attribute(target, name)(*values, **named))
+        return self._out(function(target, *values, **named) if own is not None else function(*values, **named))
 
     def get(self, handle: int, name: str) -> Any:
-        return self._out(self._attribute(self._objects[handle], name))
+        return self._out(names.value(self._object(handle), name))
 
     def set(self, handle: int, name: str, value: Any) -> None:
-        target = self._objects[handle]
-        self._attribute_exists(target, name)
-        setattr(target, name, self._in(value))
+        names.assign(self._object(handle), name, self._in(value))
 
     def release(self, handles: list[int]) -> None:
-        """The client dropped its last reference to these."""
+        """The client dropped a reference to each of these."""
         for handle in handles:
-            target = self._objects.pop(handle, None)
-            self._ids.pop(id(target), None)
+            if self._counts.get(handle, 0) > 1:
+                self._counts[handle] -= 1
+            elif handle in self._objects:
+                self._forget(handle)
+
+    def _forget(self, handle: int) -> None:
+        target = self._objects.pop(handle)
+        self._ids.pop(id(target), None)
+        self._counts.pop(handle, None)
+        if isinstance(target, IExecutionContext) and target.pending():
+            message = "an execution context was let go while its work was still to run: synchronize the stream first"
+            self.world.driver.finding(Misuse("freed", message))
+        if not isinstance(target, (*names.TWIN, trt.ILayer, trt.ITensor)):
+            self._keep.append(target)  # others may point to it, as a parser does to its network
 
     # -- what differs from plain TensorRT-RTX
 
@@ -87,8 +101,24 @@ class Session:
             self._keep.append(config)  # its id must stay its own
         return index
 
+    def _reset_config(self, config: trt.IBuilderConfig) -> None:
+        config.reset()
+        self._profiles.pop(id(config), None)
+
+    def _parse(self, parser: trt.OnnxParser, model: bytes, path: object = None) -> bool:
+        """Without the path: it is one of the client's, who sends models with everything in them."""
+        return parser.parse(checked(model))
+
+    def _supports_model(self, parser: trt.OnnxParser, model: bytes, path: object = None) -> bool:
+        return parser.supports_model_v2(checked(model))
+
+    def _serialize(self, engine: ICudaEngine) -> bytes:
+        return _SealedPlan(engine.serialize())
+
     def _build(self, builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig) -> Any:
         """The real build; then, from the same network, what the twin needs to run it."""
+        if not isinstance(network, trt.INetworkDefinition) or not isinstance(config, trt.IBuilderConfig):
+            raise TypeError("build_serialized_network(network, config): a network and a builder config are needed")
         engine = builder.build_serialized_network(network, config)
         if engine is None:
             return None
@@ -104,56 +134,60 @@ class Session:
             self._log(_ERROR, f"the engine was built, but cannot run here: {error}")
             raise
         self.builds += 1
-        return {"@": "host_memory", "data": plans.seal(plan, self.world.key)}
+        return _SealedPlan(plans.seal(plan, self.world.key))
 
     # -- values in and out
 
-    def _attribute(self, target: Any, name: str) -> Any:
-        self._attribute_exists(target, name)
-        return getattr(target, name)
-
-    def _attribute_exists(self, target: Any, name: str) -> None:
-        if name in _CALLBACKS or name.startswith("_") and name not in ("__len__", "__getitem__"):
-            raise Unsupported(f"{type(target).__name__}.{name} is not on the twin: it needs a GPU, or calls back")
-        if not hasattr(type(target), name) and not hasattr(target, name):
-            where = " on the twin yet" if isinstance(target, _TWIN) else ""
-            raise AttributeError(f"{type(target).__name__!r} object has no attribute {name!r}{where}")
+    def _object(self, handle: Any) -> Any:
+        if type(handle) is not int or handle not in self._objects:
+            raise ValueError(f"no object has the handle {handle!r:.80}")
+        return self._objects[handle]
 
     def _in_all(self, values: list[Any]) -> list[Any]:
         return [self._in(value) for value in values]
 
-    def _in(self, value: Any) -> Any:
+    def _in(self, value: Any, depth: int = 0) -> Any:
+        if depth > _MOST_DEPTH:
+            raise ValueError("nested too deeply")
         if isinstance(value, np.ndarray):
             self._keep.append(value)
             return value
         if isinstance(value, (list, tuple)):
-            return type(value)(self._in(item) for item in value)
-        if not isinstance(value, dict) or "@" not in value:
+            return type(value)(self._in(item, depth + 1) for item in value)
+        if not isinstance(value, dict):
             return value
-        kind = value["@"]
+        kind = value.get("@")
         if kind == "object":
-            return self._objects[value["id"]]
+            return self._object(value["id"])
         if kind == "enum":
-            return getattr(trt, value["class"]).__members__[value["name"]]
+            return _enumeration(value["class"], value["name"])
         if kind == "dims":
-            return trt.Dims(value["values"])
+            return trt.Dims([_integer(d) for d in value["values"]])
         if kind == "weights":
             return self._weights(value["dtype"], value["data"])
-        raise ValueError(f"unknown value {kind!r}")
+        raise ValueError(f"unknown value {kind!r:.80}")
 
     def _weights(self, dtype: str, data: bytes) -> trt.Weights:
-        kind = trt.DataType.__members__[dtype]
-        if not data:
+        """The count follows from the bytes that came, never from what the client says of them."""
+        kind = _enumeration("DataType", dtype)
+        if not isinstance(data, bytes):
+            raise TypeError("weights are bytes")
+        count = int(len(data) / kind.itemsize)
+        if not count:
             return trt.Weights(kind)
         array = np.frombuffer(data, np.uint8)
         self._keep.append(array)
-        return trt.Weights(kind, array.ctypes.data, int(len(data) / kind.itemsize))
+        return trt.Weights(kind, array.ctypes.data, count)
 
     def _out(self, value: Any) -> Any:
-        if value is None or isinstance(value, (bool, int, float, str, bytes, dict)):
+        if isinstance(value, _SealedPlan):
+            return {"@": "host_memory", "data": bytes(value)}
+        if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
         if isinstance(value, np.ndarray):
             return value.copy()
+        if isinstance(value, trt.Weights):
+            return value.numpy().copy()
         if isinstance(value, _VALUES):
             return {"@": "dims", "values": list(value)}
         if isinstance(value, trt.Permutation):
@@ -169,26 +203,48 @@ class Session:
         return self._handle(value)
 
     def _handle(self, value: Any) -> dict[str, Any]:
+        if not names.is_served(value):
+            raise Unsupported(f"the twin cannot hand out a {type(value).__name__}")
         handle = self._ids.get(id(value))
         if handle is None:
             handle, self._next = self._next, self._next + 1
             self._objects[handle] = value
             self._ids[id(value)] = handle
+        self._counts[handle] = self._counts.get(handle, 0) + 1
         return {"@": "object", "id": handle, "class": type(value).__name__}
 
     def _log(self, severity: trt.ILogger.Severity, text: str) -> None:
-        self.records.append((int(severity), text))
+        if not self.records:
+            self._log_bytes = 0
+        self._log_bytes += len(text)
+        if self._log_bytes < _MOST_LOG_BYTES or int(severity) <= int(_ERROR):
+            self.records.append((int(severity), text[:10_000]))
 
 
 class _Collector(trt.ILogger):
     """TensorRT's logger of this process: keeps records; an exception here would end the process."""
 
-    def __init__(self, records: list[tuple[int, str]]) -> None:
+    def __init__(self, keep: Callable[[trt.ILogger.Severity, str], None]) -> None:
         trt.ILogger.__init__(self)
-        self._records = records
+        self._record = keep
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        self._records.append((int(severity), msg))
+        self._record(severity, msg)
+
+
+def _enumeration(cls: Any, name: Any) -> Any:
+    """A member of one of TensorRT's enumerations. Raises ValueError."""
+    found = vars(trt).get(cls) if type(cls) is str else None
+    members = getattr(found, "__members__", None)
+    if not isinstance(found, type) or not isinstance(members, dict) or type(name) is not str or name not in members:
+        raise ValueError(f"no such value: {cls!r:.80}.{name!r:.80}")
+    return members[name]
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"a dimension is an integer, not {value!r:.80}")
+    return value
 
 
 def _profile_shapes(profile: trt.IOptimizationProfile, name: str) -> tuple[tuple[int, ...], ...]:
@@ -198,10 +254,15 @@ def _profile_shapes(profile: trt.IOptimizationProfile, name: str) -> tuple[tuple
 _OWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("Builder", "build_serialized_network"): Session._build,
     ("IBuilderConfig", "add_optimization_profile"): Session._add_optimization_profile,
+    ("IBuilderConfig", "reset"): Session._reset_config,
+    ("OnnxParser", "parse"): Session._parse,
+    ("OnnxParser", "supports_model_v2"): Session._supports_model,
+    ("ICudaEngine", "serialize"): Session._serialize,
 }
 
 #: Errors of a command that are the candidate's to see, by the name under which the client raises them.
 EXPECTED = (
     (Misuse, "Misuse"), (Unsupported, "NotImplementedError"), (IndexError, "IndexError"), (AttributeError, "AttributeError"),
-    (TypeError, "TypeError"), (KeyError, "ValueError"), (ValueError, "ValueError"), (RuntimeError, "RuntimeError"),
+    (TypeError, "TypeError"), (LookupError, "ValueError"), (ValueError, "ValueError"), (RuntimeError, "RuntimeError"),
+    (ArithmeticError, "ValueError"), (MemoryError, "RuntimeError"), (BufferError, "ValueError"), (EncodeError, "ValueError"),
 )  # fmt: skip

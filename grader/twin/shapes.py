@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import shape_inference
 
-from .executor import Executor
+from .executor import ExecutionError, Executor
 
 _SMALL = 1024  # constants up to this many elements may be shapes or indices that inference must see
+_MOST_KNOWN = 256
 
 
 class ShapeRules:
@@ -30,9 +31,14 @@ class ShapeRules:
         self._known: dict[tuple, dict[str, tuple[int, ...]]] = {}
 
     def outputs(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Shapes by output name, for shapes by input name (all of them, none negative)."""
+        """Shapes by output name, for shapes by input name (all of them, none negative).
+
+        A dimension that depends on the inputs' values, not on their shapes, is -1.
+        """
         key = tuple(sorted(inputs.items()))
         if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             self._known[key] = self._infer(inputs) or self._measure(inputs)
         return self._known[key]
 
@@ -42,7 +48,10 @@ class ShapeRules:
         for value in model.graph.input:
             if value.name in inputs:
                 value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, self._types[value.name], inputs[value.name]))
-        inferred = shape_inference.infer_shapes(model, data_prop=True)
+        try:
+            inferred = shape_inference.infer_shapes(model, data_prop=True)
+        except shape_inference.InferenceError:
+            return None
         found = {}
         for output in inferred.graph.output:
             tensor = output.type.tensor_type
@@ -53,7 +62,14 @@ class ShapeRules:
         return found
 
     def _measure(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        zeros = {
-            name: np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(self._types[name])) for name, shape in inputs.items()
-        }
-        return {name: array.shape for name, array in self._executor.run(zeros).items()}
+        """Runs the network on two fillings: where the results' shapes differ, they depend on the values."""
+        zeros = self._shapes_when_filled(inputs, 0)
+        try:
+            ones = self._shapes_when_filled(inputs, 1)
+        except ExecutionError:  # ones are no good as indices, say; zeros are the safer guess
+            ones = zeros
+        return {name: tuple(a if a == b else -1 for a, b in zip(zeros[name], ones[name], strict=True)) for name in zeros}
+
+    def _shapes_when_filled(self, inputs: dict[str, tuple[int, ...]], fill: int) -> dict[str, tuple[int, ...]]:
+        filled = {n: np.full(s, fill, onnx.helper.tensor_dtype_to_np_dtype(self._types[n])) for n, s in inputs.items()}
+        return {name: array.shape for name, array in self._executor.run(filled).items()}

@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .memory import Span
 from .misuse import Misuse
 
 DEFAULT = 0
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+_DISABLE_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 _FIRST_HANDLE = 0x5500_0000
 _FIRST_EVENT = 0x6600_0000
 
@@ -36,6 +39,8 @@ class Operation:
     stream: int = 0
     number: int = 0
     clock: dict[int, int] = field(default_factory=dict)
+    quiet: bool = False  #: a program may end without waiting for it
+    result: np.ndarray | None = None  #: the bytes that a copy to the host brought, once it ran
 
     def clashes(self, other: Operation) -> Span | None:
         for mine, theirs in ((self.writes, other.reads + other.writes), (self.reads, other.writes)):
@@ -54,12 +59,16 @@ class Stream:
     issued: int = 0
     clock: dict[int, int] = field(default_factory=dict)
     destroyed: bool = False
+    asked: bool = False  #: cuStreamQuery said "not yet" for what is pending
 
 
 @dataclass
 class _Event:
+    """One recording of an event: what it comes after, and when it was reached."""
+
     clock: dict[int, int] = field(default_factory=dict)
     seconds: float | None = None
+    asked: bool = False
 
     def reach(self) -> None:
         self.seconds = time.perf_counter()
@@ -71,22 +80,26 @@ class Streams:
     def __init__(self) -> None:
         self._streams = {DEFAULT: Stream(DEFAULT, blocking=True)}
         self._events: dict[int, _Event | None] = {}
+        self._untimed: set[int] = set()
+        self._made = 0  # handles are never used twice
 
     # -- streams
 
     def create(self, flags: int) -> int:
-        handle = _FIRST_HANDLE + len(self._streams) * 0x100
+        handle = self._new_handle(_FIRST_HANDLE)
         self._streams[handle] = Stream(handle, blocking=not flags & _NON_BLOCKING)
         return handle
 
     def destroy(self, handle: int) -> None:
-        """cuStreamDestroy: returns at once; what is pending still runs, and nothing can wait for it."""
+        """cuStreamDestroy: returns at once; what is pending still runs, and its stream cannot be waited for any more."""
+        if handle == DEFAULT:
+            raise Misuse("stream", "the default stream cannot be destroyed", error="invalid resource handle")
         self.get(handle).destroyed = True
 
     def get(self, handle: int) -> Stream:
         stream = self._streams.get(handle)
         if stream is None or stream.destroyed:
-            state = "was destroyed" if stream else "is not a stream"
+            state = "was destroyed" if stream else "is not a stream: give a Stream's handle"
             raise Misuse("stream", f"stream handle {handle:#x} {state}", error="invalid resource handle")
         return stream
 
@@ -95,6 +108,15 @@ class Streams:
         stream = self.get(handle)
         if stream.blocking:
             self._join_default(stream)
+        self._refuse_race(stream, op)
+        stream.issued += 1
+        op.stream, op.number = handle, stream.issued
+        op.clock = dict(stream.clock)
+        stream.clock[handle] = op.number
+        stream.pending.append(op)
+        stream.asked = False
+
+    def _refuse_race(self, stream: Stream, op: Operation) -> None:
         for other in self._streams.values():
             for earlier in other.pending if other is not stream else ():
                 if stream.clock.get(other.handle, 0) >= earlier.number:
@@ -104,21 +126,17 @@ class Streams:
                     raise Misuse(
                         "race",
                         f"{op.what} and {earlier.what} ({earlier.line}) touch {span.allocation.describe()} on two streams"
-                        " with nothing that orders them: wait for an event, or synchronize",
+                        " with nothing that orders them: let this stream wait for an event that the other records, or synchronize",
                     )
-        stream.issued += 1
-        op.stream, op.number = handle, stream.issued
-        op.clock = dict(stream.clock)
-        stream.clock[handle] = op.number
-        stream.pending.append(op)
 
     def pending(self) -> list[Operation]:
         return [op for stream in self._streams.values() for op in stream.pending]
 
     def touching(self, reads: Iterable[Span] = (), writes: Iterable[Span] = ()) -> Operation | None:
-        """A pending operation that clashes with one of these reads and writes."""
+        """A pending operation that clashes with one of these reads and writes; one that must be waited for comes first."""
         probe = Operation("", "", lambda: None, tuple(reads), tuple(writes))
-        return next((op for op in self.pending() if probe.clashes(op)), None)
+        found = sorted((op for op in self.pending() if probe.clashes(op)), key=lambda op: op.quiet)
+        return found[0] if found else None
 
     # -- waiting is what makes work run
 
@@ -134,28 +152,41 @@ class Streams:
             if stream.blocking:
                 self._drain(stream, stream.issued)
 
+    def finish(self, op: Operation) -> None:
+        """Run a pending operation, and what comes before it."""
+        self._drain(self._streams[op.stream], op.number)
+
     def synchronize_all(self) -> None:
         for stream in list(self._streams.values()):
             self._drain(stream, stream.issued)
 
     def query(self, handle: int) -> bool:
-        """cuStreamQuery; each call lets one operation finish, so that a polling loop ends."""
+        """cuStreamQuery: pending work is "not yet" done once, and has run the next time, so that a polling loop ends."""
         stream = self.get(handle)
-        if stream.pending:
-            self._drain(stream, stream.pending[0].number)
-        return not stream.pending
+        if stream.pending and not stream.asked:
+            stream.asked = True
+            return False
+        self.synchronize(handle)
+        return True
 
     # -- events
 
-    def event_create(self) -> int:
-        handle = _FIRST_EVENT + len(self._events) * 0x100
+    def event_create(self, flags: int = 0) -> int:
+        handle = self._new_handle(_FIRST_EVENT)
         self._events[handle] = None
+        if flags & _DISABLE_TIMING:
+            self._untimed.add(handle)
         return handle
+
+    def event_destroy(self, event: int) -> None:
+        """cuEventDestroy: what waits for it already goes on waiting."""
+        self._known(event)
+        del self._events[event]
 
     def event_record(self, event: int, handle: int, line: str) -> None:
         self._known(event)
         mark = _Event()
-        self.submit(handle, Operation("event record", line, mark.reach))
+        self.submit(handle, Operation("event record", line, mark.reach, quiet=True))
         mark.clock = dict(self.get(handle).clock)
         self._events[event] = mark
 
@@ -167,17 +198,21 @@ class Streams:
     def event_elapsed(self, start: int, end: int) -> float:
         """Milliseconds between two events that were reached; a twin's time, good for nothing but a sign."""
         first, second = self._known(start), self._known(end)
-        if not (first and second and first.seconds is not None and second.seconds is not None):
-            raise Misuse("event", "time_since: an event was not recorded or not waited for", error="device not ready")
+        if {start, end} & self._untimed:
+            raise Misuse("event", "time_since: an event was made with DISABLE_TIMING", error="invalid resource handle")
+        if first is None or second is None:
+            raise Misuse("event", "time_since: an event was never recorded", error="invalid resource handle")
+        if first.seconds is None or second.seconds is None:
+            raise Misuse("event", "time_since: an event was not waited for: synchronize it first", error="device not ready")
         return (second.seconds - first.seconds) * 1e3
 
     def event_query(self, event: int) -> bool:
+        """cuEventQuery; like `query`, it says "not yet" once. An event that was never recorded is done."""
         recorded = self._known(event)
-        for handle, number in recorded.clock.items() if recorded else ():
-            stream = self._streams[handle]
-            if stream.pending and stream.pending[0].number <= number:
-                self._drain(stream, stream.pending[0].number)
-                return False
+        if recorded is not None and recorded.seconds is None and not recorded.asked:
+            recorded.asked = True
+            return False
+        self.event_synchronize(event)
         return True
 
     def wait_event(self, handle: int, event: int) -> None:
@@ -188,8 +223,12 @@ class Streams:
 
     def _known(self, event: int) -> _Event | None:
         if event not in self._events:
-            raise Misuse("event", f"event handle {event:#x} is not an event", error="invalid resource handle")
+            raise Misuse("event", f"event handle {event:#x} is not an event, or was destroyed", error="invalid resource handle")
         return self._events[event]
+
+    def _new_handle(self, first: int) -> int:
+        self._made += 1
+        return first + self._made * 0x100
 
     # -- order
 
@@ -209,7 +248,7 @@ class Streams:
                     self._drain(self._streams[handle], before)
             if stream.pending and stream.pending[0] is op:
                 stream.pending.pop(0)
-                op.run()
+                op.run()  # may raise Misuse: the operation failed, and counts as done
 
 
 def _merge(clock: dict[int, int], other: dict[int, int]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "grader" / "inside"))
 
-from trtprep_worker.lockdown import receive, send, start  # noqa: E402
+from trtprep_worker.lockdown import receive, send, start
 
 channel = start()
 message = receive(channel)

@@ -9,10 +9,12 @@ import uuid
 from pathlib import Path
 
 import psutil
+import pytest
 
 from grader.inside.trtprep_worker import lockdown
+from grader.processes import sandbox
 from grader.processes.child import Child
-from grader.processes.sandbox import MIB, Limits, Policy
+from grader.processes.sandbox import MIB, Limits, Policy, Status
 
 HERE = Path(__file__).resolve().parent
 START = HERE / "run_snippet.py"
@@ -78,3 +80,13 @@ def gone(token: str, within_s: float = 5.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def without_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the grader believe, for one test, that bwrap can do nothing here."""
+    statuses = sandbox.probe()
+    for name in sandbox.NAMESPACES - {"user"}:
+        statuses[name] = Status(False, "denied")
+    monkeypatch.setattr(sandbox, "probe", lambda: statuses)
+    monkeypatch.setattr(sandbox, "namespaces", frozenset)
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorrt_rtx as trt
 
-from tests.twin.networks import check, run
+from grader.twin.layers import Unsupported
+from grader.twin.walk import walk
+from tests.twin.networks import check, make, run
 
 A, E, U = trt.ActivationType, trt.ElementWiseOperation, trt.UnaryOperation
 T = trt.DataType
@@ -267,3 +269,22 @@ def test_an_identity_keeps_values_and_type(dtype: type) -> None:
     x = np.array([[1, 0, 3]]).astype(dtype)
     (result,) = run(lambda net, t: net.network.add_identity(t), x)
     np.testing.assert_array_equal(result, x)
+
+
+REFUSED = {
+    "ACTIVATION": lambda net, t: net.network.add_activation(t, A.SOFTSIGN),
+    "UNARY": lambda net, t: net.network.add_unary(t, U.ERF),
+    "ELEMENTWISE": lambda net, t: net.network.add_elementwise(t, t, E.SUM),
+    "REDUCE": lambda net, t: net.network.add_reduce(t, trt.ReduceOperation.SUM, 1, True),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_arithmetic_on_int8_is_refused_by_name(kind: str) -> None:
+    def write(net, tensor):
+        layer = REFUSED[kind](net, tensor)
+        layer.name = "narrow"
+        return layer
+
+    with pytest.raises(Unsupported, match=rf"'narrow' .{kind}.*INT8"):
+        walk(make(write, [np.ones((2, 3), np.int8)]).network)

@@ -29,8 +29,8 @@ def install(tier: str, settings: dict[str, Any]) -> None:
 
     Args:
         tier: "twin", "rtx" or "gpu".
-        settings: ``optimization_level`` (int) and ``timing_cache`` (bytes), both optional: defaults for
-            configs on the gpu tier, so that grading does not wait for tactics that no task times.
+        settings: ``optimization_level`` (int), optional: the default of configs on the gpu tier, so that
+            grading does not wait for tactics that no task times.
     """
     if tier == "twin":
         sys.path.insert(0, str(_TWIN))
@@ -65,8 +65,8 @@ def _strongly_typed_8(trt: ModuleType) -> None:
         types |= {network.get_input(i).dtype for i in range(network.num_inputs)}
         if trt.DataType.HALF in types:
             config.set_flag(trt.BuilderFlag.FP16)
-            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-            _obey_types(trt, network)
+            config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+            _keep_float32(trt, network)
         if trt.LayerType.QUANTIZE in kinds:
             config.set_flag(trt.BuilderFlag.INT8)
         return build(self, network, config)
@@ -76,17 +76,14 @@ def _strongly_typed_8(trt: ModuleType) -> None:
     trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED = Flag10.STRONGLY_TYPED
 
 
-def _obey_types(trt: ModuleType, network: Any) -> None:
-    """With FP16 allowed, 8.6 would take it anywhere: pin each layer to the types that the graph gives it."""
-    floats = (trt.DataType.FLOAT, trt.DataType.HALF)
+def _keep_float32(trt: ModuleType, network: Any) -> None:
+    """With FP16 allowed, 8.6 would take it anywhere: layers that the graph computes in float32 stay there."""
+    moves_data = (trt.LayerType.CONSTANT, trt.LayerType.SHAPE, trt.LayerType.CAST, trt.LayerType.SHUFFLE)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        computes = layer.type not in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE, trt.LayerType.CAST, trt.LayerType.SHUFFLE)
         outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        if computes and outputs and all(t is not None and t.dtype in floats for t in outputs):
-            layer.precision = outputs[0].dtype
-            for position, tensor in enumerate(outputs):
-                layer.set_output_type(position, tensor.dtype)
+        if layer.type not in moves_data and outputs and all(t is not None and t.dtype == trt.DataType.FLOAT for t in outputs):
+            layer.precision = trt.DataType.FLOAT
 
 
 def _creation_flags(trt: ModuleType) -> None:
@@ -107,8 +104,6 @@ def _default_settings(trt: ModuleType, settings: dict[str, Any]) -> None:
         config = make(self)
         if "optimization_level" in settings:
             config.builder_optimization_level = settings["optimization_level"]
-        if "timing_cache" in settings:
-            config.set_timing_cache(config.create_timing_cache(settings["timing_cache"]), ignore_mismatch=False)
         return config
 
     trt.Builder.create_builder_config = create_builder_config

@@ -6,9 +6,12 @@ program: what counts is the device's log, which the grader reads from the device
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
+import sysconfig
+import threading
 import weakref
 import zlib
 from collections.abc import Callable
@@ -21,6 +24,7 @@ from . import wire
 
 FD_VARIABLE = "TRTPREP_DEVICE_FD"
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _POISON = b"\xb5\xff"  # as in grader/twin/memory.py, which this process cannot read
 
 
@@ -47,82 +51,126 @@ _ERRORS: dict[str, type[Exception]] = {
 
 
 class Link:
-    """One connection to a device process."""
+    """One connection to a device process. Threads may share it; finalizers may run at any moment."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
+        self._lock = threading.Lock()
+        self._threads = threading.local()
+        self._thread_numbers = itertools.count(1)
+        self._broken = False
         self._dropped: list[int] = []
+        self._later: list[dict[str, Any]] = []  # what finalizers asked for while a command was under way
         self._copies: dict[int, _Copy] = {}
-        self._number = 0
+        self._numbers = itertools.count(1)
         self.log: Callable[[int, str], None] = lambda severity, text: None
 
     def request(self, do: str, **fields: Any) -> Any:
         """Send one command, deliver what the reply carries, return its value or raise its error."""
-        dropped, self._dropped = self._dropped, []
-        wire.send(self._channel, {"do": do, "line": candidate_line(), "release": dropped, **fields})
-        reply = wire.receive(self._channel)
-        for copy in reply["copies"]:
-            self._deliver(copy["id"], copy["data"])
-        for severity, text in reply["log"]:
-            self.log(severity, text)
-        error = reply.get("error")
-        if error is not None:
-            raise _exception(error)
-        return reply["value"]
+        while self._later:
+            self._perform(self._later.pop(0))
+        return self._perform(self._command(do, **fields))
 
     def cuda(self, name: str, *args: Any) -> Any:
         return self.request("cuda", name=name, args=list(args))
 
     def cuda_at_exit(self, name: str, *args: Any) -> None:
-        """For finalizers: as `cuda`, but silent when the device process is gone already."""
+        """For finalizers: as `cuda`, but without errors, and put off while a command is under way."""
+        command = self._command("cuda", name=name, args=list(args))
+        if self._lock.locked():
+            self._later.append(command)
+            return
         try:
-            self.cuda(name, *args)
-        except wire.Closed:
+            self._perform(command)
+        except (Error, OSError):  # the device has it in its findings, or is gone already
             pass
 
     def drop(self, handle: int) -> None:
         """Say with the next command that an object is no longer used (called by finalizers)."""
         self._dropped.append(handle)
 
+    def _command(self, do: str, **fields: Any) -> dict[str, Any]:
+        if not hasattr(self._threads, "number"):
+            self._threads.number = next(self._thread_numbers)
+        return {"do": do, "line": candidate_line(), "thread": self._threads.number, **fields}
+
+    def _perform(self, command: dict[str, Any]) -> Any:
+        reply = self._exchange(command)
+        misuses = [self._deliver(copy) for copy in reply["copies"]]
+        for severity, text in reply["log"]:
+            self.log(severity, text)
+        for kind, message in filter(None, misuses):
+            self.cuda("host_misuse", kind, message)
+            raise LogicError(message)
+        error = reply.get("error")
+        if error is not None:
+            raise _exception(error)
+        return reply["value"]
+
+    def _exchange(self, command: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            if self._broken:
+                raise wire.Closed("the connection to the twin's device process is broken: an earlier command was interrupted")
+            dropped, self._dropped = self._dropped, []
+            command["release"] = dropped
+            wire.pack(command)  # raises for what cannot cross, with nothing sent
+            self._broken = True
+            wire.send(self._channel, command)
+            reply = wire.receive(self._channel)
+            self._broken = False
+        return reply
+
     # -- asynchronous copies: their host ends live in this process
 
     def copy_to_device(self, dest: int, pinned: Pinned, dtype: str, stream: int) -> None:
         data = pinned.bytes().tobytes()
-        copy = self._start(pinned, zlib.crc32(data))
-        self.cuda("memcpy_htod_async", dest, data, dtype, copy, stream)
+        # Where another copy has yet to bring bytes, this buffer will change and that is as it should be.
+        brought = any(copy.brings and copy.pinned.overlaps(pinned) for copy in self._copies.values())
+        number = self._start(_Copy(pinned, None if brought else zlib.crc32(data), False))
+        self._enqueue(number, "memcpy_htod_async", dest, data, dtype, number, pinned.host(), stream)
 
     def copy_to_host(self, pinned: Pinned, dtype: str, src: int, stream: int) -> None:
-        sending = any(copy.checksum is not None and copy.pinned.overlaps(pinned) for copy in self._copies.values())
-        copy = self._start(pinned, None)
-        self.cuda("memcpy_dtoh_async", src, pinned.size, dtype, copy, stream)
-        if not sending and copy in self._copies:  # reads as NaN until the copy was waited for
-            pinned.bytes()[:] = np.frombuffer((_POISON * (pinned.size // 2 + 1))[: pinned.size], np.uint8)
+        number = self._start(_Copy(pinned, None, True))
+        self._enqueue(number, "memcpy_dtoh_async", src, pinned.size, dtype, number, pinned.host(), stream)
+        sending = [c for c in self._copies.values() if not c.brings and c.unchanged() and c.pinned.overlaps(pinned)]
+        # Reads as NaN until the copy was waited for.
+        pinned.bytes()[:] = np.frombuffer((_POISON * (pinned.size // 2 + 1))[: pinned.size], np.uint8)
+        for copy in sending:
+            copy.checksum = zlib.crc32(copy.pinned.bytes())
 
-    def _start(self, pinned: Pinned, checksum: int | None) -> int:
-        self._number += 1
-        self._copies[self._number] = _Copy(pinned, checksum, candidate_line())
-        return self._number
+    def _start(self, copy: _Copy) -> int:
+        number = next(self._numbers)
+        self._copies[number] = copy
+        return number
 
-    def _deliver(self, number: int, data: np.ndarray | None) -> None:
-        copy = self._copies.pop(number)
+    def _enqueue(self, number: int, name: str, *args: Any) -> None:
+        try:
+            self.cuda(name, *args)
+        except BaseException:
+            self._copies.pop(number, None)
+            raise
+
+    def _deliver(self, told: dict[str, Any]) -> tuple[str, str] | None:
+        """The host's end of a copy that has run; a misuse, as (kind, message), where there was one."""
+        copy = self._copies.pop(told["id"], None)
+        if copy is None or told["late"]:
+            return None
         if copy.pinned.gone:
-            self._misuse("host-freed", f"the host buffer of an asynchronous copy ({copy.line}) was gone before it was waited for")
-        elif data is not None:
-            copy.pinned.bytes()[:] = data
-        elif zlib.crc32(copy.pinned.bytes()) != copy.checksum:
-            self._misuse(
-                "host-changed", f"the host buffer of memcpy_htod_async ({copy.line}) was changed before its stream was synchronized"
-            )
-
-    def _misuse(self, kind: str, message: str) -> None:
-        self.cuda("host_misuse", kind, message)
-        raise LogicError(message)
+            message = f"the pinned buffer of an asynchronous copy ({copy.line}) was gone before the copy was waited for"
+            return "host-freed", f"{message}: keep the array until its stream was synchronized"
+        if told["data"] is not None:
+            copy.pinned.bytes()[:] = told["data"]
+        elif copy.checksum is not None and not copy.unchanged():
+            message = f"the pinned buffer of memcpy_htod_async ({copy.line}) was changed before its stream was synchronized"
+            return "host-changed", f"{message}: use a second buffer, or synchronize first"
+        return None
 
 
 class Pinned:
     """A contiguous part of a pinned allocation, held weakly: a pending copy keeps no buffer alive on a GPU either.
 
-    ``owner`` has an attribute ``memory``, a contiguous array; ``offset`` and ``size`` are in bytes.
+    ``owner`` has an attribute ``memory``, a contiguous array, and a ``number`` of its own; ``offset``
+    and ``size`` are in bytes.
     """
 
     def __init__(self, owner: Any, offset: int, size: int) -> None:
@@ -131,32 +179,51 @@ class Pinned:
 
     @property
     def gone(self) -> bool:
-        return self._owner() is None
+        owner = self._owner()
+        return owner is None or owner.memory is None
 
     def bytes(self) -> np.ndarray:
         """The bytes themselves, as uint8; only while not `gone`."""
         return bytes_of(self._owner().memory)[self.offset : self.offset + self.size]
 
+    def host(self) -> tuple[int, int, int]:
+        """What the device is told of it: number and size of the allocation, and the offset in it."""
+        owner = self._owner()
+        return owner.number, owner.memory.nbytes, self.offset
+
     def overlaps(self, other: Pinned) -> bool:
-        same = self._owner() is other._owner()
+        same = self._owner() is other._owner() and not self.gone
         return same and self.offset < other.offset + other.size and other.offset < self.offset + self.size
 
 
 class _Copy:
-    def __init__(self, pinned: Pinned, checksum: int | None, line: str) -> None:
-        self.pinned, self.checksum, self.line = pinned, checksum, line
+    """A copy under way: ``brings`` is its direction, ``checksum`` what a sent buffer must still have (None: anything)."""
+
+    def __init__(self, pinned: Pinned, checksum: int | None, brings: bool) -> None:
+        self.pinned, self.checksum, self.brings, self.line = pinned, checksum, brings, candidate_line()
+
+    def unchanged(self) -> bool:
+        return not self.pinned.gone and zlib.crc32(self.pinned.bytes()) == self.checksum
 
 
 def bytes_of(array: np.ndarray) -> np.ndarray:
-    """The contiguous array's own memory as uint8."""
-    return array.reshape(-1).view(np.uint8)
+    """The contiguous array's own memory as uint8, whichever its order."""
+    return array.reshape(-1, order="A").view(np.uint8)
+
+
+def fill_with_poison(array: np.ndarray) -> None:
+    bytes_of(array)[:] = np.frombuffer((_POISON * (array.nbytes // 2 + 1))[: array.nbytes], np.uint8)
 
 
 def candidate_line() -> str:
-    """``file.py:12`` of the innermost caller that is not ours."""
+    """``file.py:12`` of the innermost caller that is neither ours nor a library's."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
+    nearest = frame
+    while frame is not None and frame.f_code.co_filename.startswith(("<frozen", *_LIBRARIES)):
+        frame = frame.f_back
+    frame = frame or nearest
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
 
 

@@ -5,8 +5,10 @@ all such orphans; the grader can find them below it, and when the program ends, 
 ended too. It ends with the program's status, or 128 + N after signal N, as bwrap does.
 """
 
+import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 
@@ -43,10 +45,8 @@ def end_all() -> None:
     """Kill and collect every process below this one."""
     while True:
         for pid in below(os.getpid()):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -54,12 +54,19 @@ def end_all() -> None:
             return
 
 
+def end_everything(*_: object) -> None:
+    """Handler of the signal that the grader's death sends."""
+    end_all()
+    shutil.rmtree(os.environ["TRTPREP_SCRATCH"], ignore_errors=True)  # nobody else is left to do it
+    os._exit(1)
+
+
 def main(argv: list[str]) -> int:
     """Run a program to its end; return the status to end with."""
     grader = os.getppid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    signal.signal(signal.SIGTERM, lambda *_: (end_all(), os._exit(1)))
+    signal.signal(signal.SIGTERM, end_everything)
     if os.getppid() != grader:
         return 1  # it died before it could be watched
     program = os.fork()

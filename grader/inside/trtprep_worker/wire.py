@@ -1,8 +1,8 @@
 """Messages between the processes: JSON for structure, raw bytes for arrays, a bound on everything.
 
 A frame is an 8-byte little-endian header (length of the JSON, number of blobs), the JSON, the
-blobs' lengths as unsigned 64-bit integers, and the blobs.  Nothing is ever unpickled and nothing in a frame can name code, so
-a frame from a process that ran a candidate's code is only ever data.
+blobs' lengths as unsigned 64-bit integers, and the blobs.  Nothing is ever unpickled and nothing in
+a frame can name code, so a frame from a process that ran a candidate's code is only ever data.
 
 Values that cross: None, bool, int, float, str, bytes, NumPy arrays of the dtypes in ``DTYPES``,
 lists, tuples, dicts with string keys, and the marked dicts that callers build on top (handles,
@@ -61,8 +61,8 @@ def unpack(text: bytes, blobs: list[memoryview]) -> Any:
     """The inverse of `pack`. Raises WireError when the frame is malformed."""
     try:
         tree = json.loads(text)
-        return _raise(tree, blobs, 0)
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        return _raise(tree, list(blobs), 0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise WireError(f"malformed frame: {error}") from error
 
 
@@ -139,7 +139,7 @@ def _lower_array(array: np.ndarray, blobs: list[memoryview]) -> dict[str, Any]:
     return {_TAG: "array", "dtype": array.dtype.name, "shape": list(array.shape), "blob": len(blobs) - 1}
 
 
-def _raise(tree: Any, blobs: list[memoryview], depth: int) -> Any:
+def _raise(tree: Any, blobs: list[Any], depth: int) -> Any:
     if depth > 2 * _MAX_DEPTH + 2:
         raise WireError("nested too deeply")
     if isinstance(tree, list):
@@ -150,7 +150,7 @@ def _raise(tree: Any, blobs: list[memoryview], depth: int) -> Any:
     if tag is None:
         return {key: _raise(item, blobs, depth + 1) for key, item in tree.items()}
     if tag == "bytes":
-        return bytes(blobs[_index(tree["blob"])])
+        return bytes(_take(blobs, tree["blob"]))
     if tag == "tuple":
         return tuple(_raise(item, blobs, depth + 1) for item in tree["items"])
     if tag == "dict":
@@ -160,20 +160,26 @@ def _raise(tree: Any, blobs: list[memoryview], depth: int) -> Any:
     raise WireError(f"unknown tag {tag!r}")
 
 
-def _raise_array(tree: dict[str, Any], blobs: list[memoryview]) -> Any:
+def _raise_array(tree: dict[str, Any], blobs: list[Any]) -> Any:
     shape, name = tree["shape"], tree["dtype"]
     if name not in DTYPES:
         raise WireError(f"unknown dtype {name!r}")
-    if len(shape) > _MAX_RANK or not all(type(d) is int and d >= 0 for d in shape):
+    if not isinstance(shape, list) or len(shape) > _MAX_RANK or not all(type(d) is int and d >= 0 for d in shape):
         raise WireError("bad shape")
-    blob, dtype = blobs[_index(tree["blob"])], np.dtype(name)
+    blob, dtype = _take(blobs, tree["blob"]), np.dtype(name)
     if blob.nbytes != math.prod(shape) * dtype.itemsize:
         raise WireError("an array whose bytes do not fit its shape")
+    if name == "bool" and blob.nbytes and np.frombuffer(blob, np.uint8).max() > 1:
+        raise WireError("a bool that is neither 0 nor 1")
     array = np.ndarray(shape, dtype, buffer=blob)
     return array[()] if tree.get("scalar") and not shape else array
 
 
-def _index(value: Any) -> int:
-    if type(value) is not int or value < 0:
+def _take(blobs: list[Any], index: Any) -> memoryview:
+    """A blob is for one value: named again and again, a small frame would become a large object."""
+    if type(index) is not int or index < 0:
         raise WireError("bad blob index")
-    return value
+    blob, blobs[index] = blobs[index], None
+    if blob is None:
+        raise WireError("a blob that is used twice")
+    return blob

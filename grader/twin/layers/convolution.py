@@ -113,11 +113,14 @@ def _average_pool(layer: trt.IPoolingLayer, graph: Graph, owner: trt.ILayer | No
         if "pads" not in pads:
             raise refuse(layer, "SAME padding that is counted, over a dynamic size")
         # The divisor is the window's overlap with the padded input, not with what rounding up adds to it.
-        # Padded here, since ONNX Runtime 1.23 miscounts with count_include_pad.
         rounds_up = layer.padding_mode == trt.PaddingMode.EXPLICIT_ROUND_UP
         counted = (*layer.pre_padding, *layer.post_padding) if rounds_up else pads["pads"]
-        pre, post = counted[: len(size)], counted[len(size) :]
-        source = graph.node("Pad", [source, graph.int64(0, 0, *pre, 0, 0, *post)])
+        # Padded here, behind an axis of 1 that keeps ONNX Runtime from merging the two nodes into one with
+        # count_include_pad, which its 1.23 computes wrongly.
+        zeros = (0, 0, 0)
+        wide = graph.node("Unsqueeze", [source, graph.int64(0)])
+        wide = graph.node("Pad", [wide, graph.int64(*zeros, *counted[: len(size)], *zeros, *counted[len(size) :])])
+        source = graph.node("Squeeze", [wide, graph.int64(0)])
         pads["pads"] = [p - q for p, q in zip(pads["pads"], counted, strict=True)]
     return graph.node(
         "AveragePool",

@@ -30,6 +30,8 @@ _GELU = {A.GELU_ERF: "none", A.GELU_TANH: "tanh"}
 @translates("ACTIVATION")
 def activation(layer: trt.IActivationLayer, graph: Graph) -> None:
     kind, x, dtype = layer.type, graph.input(layer), layer.get_output(0).dtype
+    if dtype not in FLOATS and kind not in (A.RELU, A.CLIP):
+        raise refuse(layer, f"activation {kind.name} of {dtype.name}")
     if kind == A.RELU and dtype not in FLOATS:
         graph.node("Max", [x, graph.scalar(0, dtype)], layer)
     elif kind in _ACTIVATION:
@@ -82,9 +84,15 @@ _ELEMENTWISE = {
 }
 
 
+#: What can leave the range of INT8, where TensorRT does not say whether it wraps around.
+_OVERFLOWS = (E.SUM, E.PROD, E.SUB, E.DIV, E.POW, E.FLOOR_DIV)
+
+
 @translates("ELEMENTWISE")
 def elementwise(layer: trt.IElementWiseLayer, graph: Graph) -> None:
     a, b = graph.input(layer), graph.input(layer, 1)
+    if layer.op in _OVERFLOWS and layer.get_output(0).dtype == trt.DataType.INT8:
+        raise refuse(layer, f"operation {layer.op.name} of INT8")
     if layer.op == E.FLOOR_DIV:
         if layer.get_output(0).dtype in FLOATS:
             graph.node("Floor", [graph.node("Div", [a, b])], layer)
@@ -126,10 +134,16 @@ _UNARY = {
 }
 
 
+#: The operations that are not of floats alone.
+_OF_INTEGERS = (U.ABS, U.NEG, U.SIGN, U.NOT)
+
+
 @translates("UNARY")
 def unary(layer: trt.IUnaryLayer, graph: Graph) -> None:
     if layer.op not in _UNARY:
         raise refuse(layer, f"operation {layer.op.name}")
+    if layer.get_input(0).dtype not in FLOATS and layer.op not in _OF_INTEGERS:
+        raise refuse(layer, f"operation {layer.op.name} of {layer.get_input(0).dtype.name}")
     graph.node(_UNARY[layer.op], [graph.input(layer)], layer)
 
 

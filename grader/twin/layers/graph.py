@@ -33,7 +33,7 @@ Translator = Callable[[Any, "Graph"], None]
 LAYERS: dict[trt.LayerType, Translator] = {}
 
 
-class Unsupported(NotImplementedError):
+class Unsupported(NotImplementedError):  # noqa: N818 (a word, as in NotImplemented)
     """A layer, or a use of one, that the twin cannot execute; the text names the layer."""
 
 

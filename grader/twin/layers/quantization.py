@@ -20,27 +20,35 @@ def quantize(layer: trt.IQuantizeLayer, graph: Graph) -> None:
     if output.dtype != T.INT8:
         raise refuse(layer, f"quantisation to {output.dtype.name}")
     source, scale = (graph.cast(graph.input(layer, index), T.FLOAT) for index in range(2))
-    graph.node("QuantizeLinear", [source, scale, _zero(layer, graph)], layer, axis=_axis(layer))
+    _check_zero(layer, graph)
+    # A zero point of INT8 is what tells ONNX the type.
+    zero = graph.constant(np.zeros(tuple(layer.get_input(1).shape), np.int8))
+    graph.node("QuantizeLinear", [source, scale, zero], layer, axis=_axis(layer))
 
 
 @translates("DEQUANTIZE")
 def dequantize(layer: trt.IDequantizeLayer, graph: Graph) -> None:
+    """input * scale.
+
+    Not as DequantizeLinear: ONNX Runtime merges that with a product behind it and then quantises the
+    product's other operand too, which the network leaves in floats.
+    """
     if layer.get_input(0).dtype != T.INT8:
         raise refuse(layer, f"dequantisation of {layer.get_input(0).dtype.name}")
-    scale = graph.cast(graph.input(layer, 1), T.FLOAT)
-    result = graph.node("DequantizeLinear", [graph.input(layer), scale, _zero(layer, graph)], axis=_axis(layer))
+    _check_zero(layer, graph)
+    scale, axis = graph.cast(graph.input(layer, 1), T.FLOAT), _axis(layer)
+    if axis is not None:
+        rank = len(layer.get_input(0).shape)
+        scale = graph.node("Reshape", [scale, graph.int64(-1, *(1,) * (rank - axis % rank - 1))])
+    result = graph.node("Mul", [graph.cast(graph.input(layer), T.FLOAT), scale])
     graph.cast(result, layer.get_output(0).dtype, layer)
 
 
-def _zero(layer: trt.IQuantizeLayer | trt.IDequantizeLayer, graph: Graph) -> str:
-    """A zero point of INT8, which tells ONNX the type.
-
-    TensorRT's own must be zero, and the parser gives it as a tensor of floats.
-    """
+def _check_zero(layer: trt.IQuantizeLayer | trt.IDequantizeLayer, graph: Graph) -> None:
+    """TensorRT wants zero points of zero; its parser gives them as floats."""
     given = graph.input(layer, 2)
     if given and (graph.value(given) is None or graph.value(given).any()):
         raise refuse(layer, "a zero point that is not a constant of zeros")
-    return graph.constant(np.zeros(tuple(layer.get_input(1).shape), np.int8))
 
 
 def _axis(layer: trt.IQuantizeLayer | trt.IDequantizeLayer) -> int | None:

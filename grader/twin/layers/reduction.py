@@ -14,6 +14,9 @@ _REDUCE = {
     trt.ReduceOperation.AVG: "ReduceMean",
 }
 
+#: The reductions that stay within the range of their input.
+_CHOOSES = (trt.ReduceOperation.MAX, trt.ReduceOperation.MIN)
+
 _LARGEST = {trt.TopKOperation.MAX: 1, trt.TopKOperation.MIN: 0}
 
 
@@ -21,6 +24,8 @@ _LARGEST = {trt.TopKOperation.MAX: 1, trt.TopKOperation.MIN: 0}
 def reduce(layer: trt.IReduceLayer, graph: Graph) -> None:
     if layer.op not in _REDUCE:
         raise refuse(layer, f"operation {layer.op.name}")
+    if layer.get_input(0).dtype == trt.DataType.INT8 and layer.op not in _CHOOSES:
+        raise refuse(layer, f"operation {layer.op.name} of INT8")
     axes = graph.int64(*axes_of(layer.axes))
     graph.node(_REDUCE[layer.op], [graph.input(layer), axes], layer, keepdims=int(layer.keep_dims))
 

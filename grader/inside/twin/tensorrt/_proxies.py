@@ -19,7 +19,7 @@ _BY_NAME: dict[str, type[Proxy]] = {}
 
 
 class IHostMemory(bytes):
-    """A serialized plan. As TensorRT's: a buffer with ``nbytes``, but without ``len()``."""
+    """A serialized plan. As TensorRT's: a buffer with ``nbytes`` and nothing else that bytes have."""
 
     @property
     def nbytes(self) -> int:
@@ -29,14 +29,39 @@ class IHostMemory(bytes):
     def dtype(self) -> _rtx.DataType:
         return _rtx.DataType.INT8
 
-    def __len__(self) -> int:
-        raise TypeError("object of type 'IHostMemory' has no len() (use .nbytes)")
-
     def __enter__(self) -> IHostMemory:
         return self
 
     def __exit__(self, *exc: object) -> None:
         return None
+
+    def __repr__(self) -> str:
+        return f"<tensorrt.IHostMemory of {self.nbytes} bytes>"
+
+    __str__ = __repr__
+
+
+def _not_there(name: str) -> property:
+    def get(self: IHostMemory) -> Any:
+        raise AttributeError(f"'tensorrt.IHostMemory' object has no attribute {name!r} (bytes(plan) is a copy that has it)")
+
+    return property(get)
+
+
+def _no_operator(what: str) -> Callable[..., Any]:
+    def refuse(self: IHostMemory, *args: object) -> Any:
+        raise TypeError(f"object of type 'IHostMemory' {what}")
+
+    return refuse
+
+
+for _name in dir(bytes):
+    if not _name.startswith("_"):
+        setattr(IHostMemory, _name, _not_there(_name))
+IHostMemory.__len__ = _no_operator("has no len() (use .nbytes)")  # type: ignore[method-assign]
+IHostMemory.__getitem__ = _no_operator("is not subscriptable (use bytes(plan))")  # type: ignore[method-assign]
+IHostMemory.__iter__ = _no_operator("is not iterable (use bytes(plan))")  # type: ignore[method-assign]
+IHostMemory.__add__ = _no_operator("cannot be added to (use bytes(plan))")  # type: ignore[method-assign]
 
 
 class Proxy:
@@ -67,7 +92,7 @@ class Proxy:
         return hash(self._id)
 
     def __del__(self) -> None:
-        if self._id:
+        if self._id and connect is not None:  # None while the interpreter ends
             connect().drop(self._id)
 
 
@@ -88,8 +113,10 @@ def _proxy_class(real: type) -> type[Proxy]:
     for member, value in vars(real).items():
         if member in ("__len__", "__getitem__"):
             body[member] = _method(member, value)
-        elif member.startswith("_"):
+        elif member.startswith("_") or member == "logger" and name in _MADE:
             continue
+        elif isinstance(value, type):
+            body[member] = value  # an enumeration
         elif isinstance(value, property):
             body[member] = _property(member, value)
         elif callable(value):
@@ -126,6 +153,7 @@ def _maker(name: str) -> Callable[..., None]:
         if not loggers:
             raise TypeError(f"trt.{name} needs a logger (a trt.Logger or your own trt.ILogger)")
         self._keeps = values  # a network must outlive its parser, a logger its builder
+        self.logger = loggers[0]
         listen(loggers[0])
         rest = [encode(value) for value in values if not isinstance(value, ILogger)]
         self._id = connect().request("new", **{"class": name}, args=rest)["id"]
@@ -141,6 +169,8 @@ def encode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, bytes, bytearray, memoryview, np.ndarray)):
         return value
     if isinstance(value, Proxy):
+        if not value._id:
+            raise NotImplementedError(f"the twin cannot call back into your {type(value).__name__}")
         return {"@": "object", "id": value._id}
     if isinstance(value, _rtx.Weights):
         data = value.numpy() if value.size else np.empty(0, np.uint8)
@@ -183,12 +213,33 @@ def _create_network(self: Proxy, flags: int = 0) -> Any:
     return self._call("create_network", (0,), {})
 
 
-def _parse_from_file(self: Proxy, path: str) -> bool:
+def _parse(self: Proxy, model: Any, path: str | None = None) -> bool:
+    folder = Path(path).parent if path is not None else None
+    return self._call("parse", (_whole(bytes(memoryview(model)), folder),), {})
+
+
+def _parse_from_file(self: Proxy, model: str) -> bool:
     """Reads the file here: the device process cannot see the candidate's files."""
-    return self._call("parse", (Path(path).read_bytes(),), {})
+    try:
+        return _parse(self, Path(model).read_bytes(), str(model))
+    except OSError as error:
+        connect().log(int(_rtx.ILogger.Severity.ERROR), f"could not open file {model}: {error.strerror}")
+        return self._call("parse", (b"",), {})  # refused, so that the parser has an error to tell
+
+
+def _whole(model: bytes, folder: Path | None) -> bytes:
+    """The model with the tensors that lie in files of their own."""
+    if folder is None or b"location" not in model:
+        return model
+    import onnx
+    from onnx.external_data_helper import load_external_data_for_model
+
+    loaded = onnx.load_from_string(model)
+    load_external_data_for_model(loaded, str(folder))
+    return loaded.SerializeToString()
 
 
 _OWN: dict[str, dict[str, Any]] = {
     "Builder": {"create_network": _create_network, "platform_has_fast_fp16": True, "platform_has_fast_int8": True},
-    "OnnxParser": {"parse_from_file": _parse_from_file},
+    "OnnxParser": {"parse": _parse, "parse_from_file": _parse_from_file},
 }

@@ -1,0 +1,5 @@
+"""``python -m grader`` is ``trtprep``."""
+
+from grader.cli import main
+
+main()

@@ -1,0 +1,69 @@
+"""Ungraded running: a user's own Python with this tier's tensorrt and pycuda. No sandbox, it is their own code.
+
+On the twin the device process still stands apart; what it found wrong is printed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+
+from grader import tiers
+from grader.inside.trtprep_worker import device_link, wire
+from grader.processes.child import Child
+from grader.processes.handshake import send_key, wait_ready
+from grader.processes.places import INSIDE, START_DEVICE, device_policy, environment
+from grader.processes.sandbox import MIB, Limits
+
+_LIMITS = Limits(wall_s=60, cpu_s=1e6, memory_bytes=16384 * MIB, processes=512)
+_KEY = b""  # plans that a user builds can be loaded again another day; graded runs have keys of their own
+
+
+def run_python(tier_name: str, arguments: list[str], console: Console) -> int:
+    """Run a file with arguments, or a prompt without; returns its exit status. Raises NoTier, SandboxError."""
+    tier = tiers.choose(tier_name)
+    argv = [sys.executable, "-X", "utf8", str(INSIDE / "start_python.py"), tier.name, *arguments]
+    if tier.name != "twin":
+        return _call(argv, {}, ())
+    with _device(tier) as (control, client):
+        status = _call(argv, {device_link.FD_VARIABLE: str(client.fileno())}, (client.fileno(),))
+        wire.send(control, {"do": "audit"})
+        for finding in wire.receive(control)["findings"]:
+            console.print(f"[yellow]trtprep:[/yellow] {escape(finding['line'])}: {escape(finding['message'])}")
+    return status
+
+
+@contextmanager
+def _device(tier: tiers.Tier) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A device process: (the control channel, the client's end)."""
+    ours, theirs = socket.socketpair()
+    env = {**environment(tier), "TRTPREP_CLIENT_FD": str(ours.fileno())}
+    code = ["-X", "utf8", str(START_DEVICE)]
+    with Child(code, policy=device_policy(tier), limits=_LIMITS, env=env, pass_fds=(ours.fileno(),)) as child, theirs:
+        ours.close()
+        send_key(child, _KEY)
+        wait_ready(child, _LIMITS.wall_s)
+        yield child.channel, theirs
+
+
+def _call(argv: list[str], env: dict[str, str], fds: tuple[int, ...]) -> int:
+    # Ctrl-C is for the user's program, which may be a debugger; this process waits for it to decide.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(argv, env={**os.environ, **env}, pass_fds=fds, preexec_fn=_default_interrupt)  # noqa: PLW1509
+        status = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return 128 - status if status < 0 else status
+
+
+def _default_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

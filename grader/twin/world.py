@@ -1,0 +1,56 @@
+"""What every runtime object of the twin shares: the device, the log, the seal's key and the runs so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorrt_rtx as trt
+
+from .driver import Driver
+
+Log = Callable[[trt.ILogger.Severity, str], None]
+_ERROR = trt.ILogger.Severity.ERROR
+#: What the audit keeps of a call's runs.
+MOST_RUNS, MOST_ARRAYS, MOST_RUN_BYTES = 200, 2000, 512 << 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution, as the device saw it: arrays by tensor name."""
+
+    plan: str  #: `plan.digest`
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+    line: str
+
+
+@dataclass
+class World:
+    """What every runtime object shares: the device, the log, the seal's key and the runs so far."""
+
+    driver: Driver
+    log: Log
+    key: bytes
+    runs: list[Run] = field(default_factory=list)
+    dropped_runs: int = 0  #: those of which only the number is kept
+
+    def record(self, run: Run) -> None:
+        """Keep a run for the audit. A loop's older ones go, so that the audit stays of a size that can be sent."""
+        self.runs.append(run)
+        while not self._audit_fits():
+            self.runs.pop(0)
+            self.dropped_runs += 1
+
+    def forget_runs(self) -> None:
+        self.runs.clear()
+        self.dropped_runs = 0
+
+    def _audit_fits(self) -> bool:
+        arrays = [a for run in self.runs for a in (*run.inputs.values(), *run.outputs.values())]
+        return len(self.runs) <= MOST_RUNS and len(arrays) <= MOST_ARRAYS and sum(a.nbytes for a in arrays) <= MOST_RUN_BYTES
+
+    def refuse(self, where: str, what: str) -> None:
+        """Log an error the way TensorRT does."""
+        self.log(_ERROR, f"{where}: Error Code 3: API Usage Error ({what})")
