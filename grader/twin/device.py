@@ -67,7 +67,7 @@ class Device:
         if type(do) is not str or do not in _FIELDS:
             raise ValueError(f"unknown command {do!r:.80}")
         for name, kind in _FIELDS[do].items():
-            if name not in request or not isinstance(request[name], kind) or isinstance(request[name], bool) and kind is int:
+            if name not in request or not isinstance(request[name], kind) or (kind is int and isinstance(request[name], bool)):
                 raise ValueError(f"command {do!r} needs {name!r}")
         released = request.get("release", [])
         if not isinstance(released, list) or not all(type(h) is int for h in released):

@@ -32,7 +32,7 @@ KINDS = {
 _LONGEST = 2000
 
 
-class Misuse(Exception):
+class Misuse(Exception):  # noqa: N818 (a misuse is what it is)
     """Host code that a GPU would answer with garbage, an error or a crash.
 
     Args:

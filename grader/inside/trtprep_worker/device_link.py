@@ -6,6 +6,7 @@ program: what counts is the device's log, which the grader reads from the device
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -80,10 +81,8 @@ class Link:
         if self._lock.locked():
             self._later.append(command)
             return
-        try:
+        with contextlib.suppress(Error, OSError):  # the device has it in its findings, or is gone already
             self._perform(command)
-        except (Error, OSError):  # the device has it in its findings, or is gone already
-            pass
 
     def drop(self, handle: int) -> None:
         """Say with the next command that an object is no longer used (called by finalizers)."""

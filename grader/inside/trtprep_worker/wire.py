@@ -34,7 +34,7 @@ class WireError(ValueError):
     """A value that cannot cross, or a frame that breaks the format or its bounds."""
 
 
-class Closed(ConnectionError):
+class Closed(ConnectionError):  # noqa: N818 (it reads as what happened)
     """The other process is gone: the channel ended, in or before a frame."""
 
 

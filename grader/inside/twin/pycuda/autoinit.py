@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 
 import pycuda.driver as _cuda
 
@@ -13,4 +14,5 @@ context = device.make_context()
 
 @atexit.register
 def _leave() -> None:
-    context.pop()
+    with contextlib.suppress(ConnectionError):  # the device may have ended first
+        context.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 
 import pycuda.driver as _cuda
 
@@ -14,4 +15,5 @@ context.push()
 
 @atexit.register
 def _leave() -> None:
-    _cuda.Context.pop()
+    with contextlib.suppress(ConnectionError):  # the device may have ended first
+        _cuda.Context.pop()

@@ -9,15 +9,42 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from trtprep_worker.device_link import Error, Link, LogicError, MemoryError, Pinned, bytes_of, connect
+from trtprep_worker.device_link import Error, Link, LogicError, MemoryError, bytes_of, connect  # noqa: A004
+
+from ._host import (
+    PagelockedHostAllocation,
+    RegisteredHostMemory,
+    aligned_empty,
+    aligned_zeros,
+    dtype_name,
+    host_array,
+    index,
+    pagelocked_empty,
+    pagelocked_empty_like,
+    pagelocked_zeros,
+    pagelocked_zeros_like,
+    pinned_part,
+    register_host_memory,
+)
 
 __all__ = [
     "Context", "Device", "DeviceAllocation", "Error", "Event", "LogicError", "MemoryError", "PagelockedHostAllocation",
-    "Stream", "event_flags", "from_device", "from_device_like", "host_alloc_flags", "init", "mem_alloc", "mem_alloc_like",
+    "RegisteredHostMemory", "Stream", "aligned_empty", "aligned_zeros", "ctx_flags", "event_flags", "from_device",
+    "from_device_like", "get_driver_version", "get_version", "host_alloc_flags", "init", "mem_alloc", "mem_alloc_like",
     "mem_get_info", "memcpy_dtod", "memcpy_dtod_async", "memcpy_dtoh", "memcpy_dtoh_async", "memcpy_htod",
-    "memcpy_htod_async", "memset_d8", "memset_d16", "memset_d32", "pagelocked_empty", "pagelocked_empty_like",
-    "pagelocked_zeros", "pagelocked_zeros_like", "stream_flags", "to_device",
+    "memcpy_htod_async", "memset_d8", "memset_d8_async", "memset_d16", "memset_d16_async", "memset_d32", "memset_d32_async",
+    "pagelocked_empty", "pagelocked_empty_like", "pagelocked_zeros", "pagelocked_zeros_like", "register_host_memory",
+    "stream_flags", "to_device",
 ]  # fmt: skip
+_TOTAL_BYTES = 4 << 30  # as in grader/twin/memory.py, which this process cannot read
+
+
+class ctx_flags:  # noqa: N801 (PyCUDA's names)
+    SCHED_AUTO = 0
+    SCHED_SPIN = 1
+    SCHED_YIELD = 2
+    SCHED_BLOCKING_SYNC = 4
+    MAP_HOST = 8
 
 
 class stream_flags:  # noqa: N801 (PyCUDA's names)
@@ -37,6 +64,11 @@ class host_alloc_flags:  # noqa: N801
     WRITECOMBINED = 4
 
 
+class mem_host_register_flags:  # noqa: N801
+    PORTABLE = 1
+    DEVICEMAP = 2
+
+
 # -- devices and contexts
 
 
@@ -46,6 +78,10 @@ def init(flags: int = 0) -> None:
 
 def get_version() -> tuple[int, int, int]:
     return (13, 0, 0)
+
+
+def get_driver_version() -> int:
+    return 13000
 
 
 class Device:
@@ -66,13 +102,13 @@ class Device:
         return (8, 6)
 
     def total_memory(self) -> int:
-        return 16 << 30
+        return _TOTAL_BYTES
 
     def make_context(self, flags: int = 0) -> Context:
         return Context(_device().cuda("make_context"))
 
     def retain_primary_context(self) -> Context:
-        return Context(0)
+        return Context(_device().cuda("retain_primary_context"))
 
 
 class Context:
@@ -89,9 +125,8 @@ class Context:
         _device().cuda("pop_context")
 
     def detach(self) -> None:
-        """Ends the context; where it is current, that is popped as well, as in PyCUDA."""
-        if _device().cuda("context_depth"):
-            _device().cuda("pop_context")
+        """Ends the context and frees its memory; where it is current, it is popped as well, as in PyCUDA."""
+        _device().cuda("detach_context", self._number)
 
     @staticmethod
     def synchronize() -> None:
@@ -106,18 +141,16 @@ class Context:
 
 
 class DeviceAllocation:
-    """Device memory that is freed when this object goes, or by ``free()``."""
+    """Device memory that is freed when this object goes, or by ``free()``; its address stays what it was."""
 
     def __init__(self, size: int) -> None:
-        self._address = 0
-        self._size = size
+        self._owned = False
         self._address = _device().cuda("mem_alloc", size)
+        self._owned = True
 
     def free(self) -> None:
-        if not self._address:
-            raise LogicError("cuMemFree failed: this DeviceAllocation was freed before")
-        address, self._address = self._address, 0
-        _device().cuda("mem_free", address)
+        self._owned = False
+        _device().cuda("mem_free", self._address)
 
     def __int__(self) -> int:
         return self._address
@@ -128,16 +161,16 @@ class DeviceAllocation:
         return hash(self._address)
 
     def __del__(self) -> None:
-        if self._address:
-            _device().cuda_at_exit("mem_free", self._address)
+        if self._owned:
+            _device().cuda_at_exit("mem_free", self._address, True)
 
 
 def mem_alloc(bytes: int) -> DeviceAllocation:  # noqa: A002 (PyCUDA's name)
-    return DeviceAllocation(_index(bytes))
+    return DeviceAllocation(index(bytes))
 
 
-def mem_alloc_like(array: np.ndarray) -> DeviceAllocation:
-    return mem_alloc(array.nbytes)
+def mem_alloc_like(ary: np.ndarray) -> DeviceAllocation:
+    return mem_alloc(ary.nbytes)
 
 
 def mem_get_info() -> tuple[int, int]:
@@ -145,8 +178,9 @@ def mem_get_info() -> tuple[int, int]:
     return free, total
 
 
-def to_device(array: np.ndarray) -> DeviceAllocation:
-    memory = mem_alloc_like(array)
+def to_device(bf_obj: Any) -> DeviceAllocation:
+    array = host_array(bf_obj, "to_device")
+    memory = mem_alloc(array.nbytes)
     memcpy_htod(memory, array)
     return memory
 
@@ -157,83 +191,70 @@ def from_device(devptr: Any, shape: Any, dtype: Any, order: str = "C") -> np.nda
     return array
 
 
-def from_device_like(devptr: Any, other: np.ndarray) -> np.ndarray:
-    return from_device(devptr, other.shape, other.dtype)
-
-
-class PagelockedHostAllocation:
-    """Pinned host memory: the ``base`` of the arrays made by `pagelocked_empty`."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.memory = np.empty(shape, dtype)
-        self.__array_interface__ = self.memory.__array_interface__
-
-
-def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray:
-    if order != "C":
-        raise NotImplementedError("the twin pins C-ordered arrays only")
-    dims = tuple(map(_index, shape)) if isinstance(shape, (tuple, list)) or hasattr(shape, "__len__") else (_index(shape),)
-    return np.asarray(PagelockedHostAllocation(dims, np.dtype(dtype)))
-
-
-def pagelocked_zeros(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray:
-    array = pagelocked_empty(shape, dtype, order, mem_flags)
-    array.fill(0)
-    return array
-
-
-def pagelocked_empty_like(array: np.ndarray, mem_flags: int = 0) -> np.ndarray:
-    return pagelocked_empty(array.shape, array.dtype, "C", mem_flags)
-
-
-def pagelocked_zeros_like(array: np.ndarray, mem_flags: int = 0) -> np.ndarray:
-    return pagelocked_zeros(array.shape, array.dtype, "C", mem_flags)
+def from_device_like(devptr: Any, other_ary: np.ndarray) -> np.ndarray:
+    return from_device(devptr, other_ary.shape, other_ary.dtype)
 
 
 # -- copies
 
 
 def memcpy_htod(dest: Any, src: Any) -> None:
-    array = _host(src, "memcpy_htod")
-    _device().cuda("memcpy_htod", _index(dest), array.tobytes(), _dtype(src))
+    array = host_array(src, "memcpy_htod")
+    _device().cuda("memcpy_htod", index(dest), bytes_of(array).tobytes(), dtype_name(src))
 
 
 def memcpy_dtoh(dest: Any, src: Any) -> None:
-    array = _host(dest, "memcpy_dtoh", write=True)
-    data = _device().cuda("memcpy_dtoh", _index(src), array.nbytes, _dtype(dest))
+    array = host_array(dest, "memcpy_dtoh", write=True)
+    data = _device().cuda("memcpy_dtoh", index(src), array.nbytes, dtype_name(dest))
     bytes_of(array)[:] = np.frombuffer(data, np.uint8)
 
 
 def memcpy_htod_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
-    array = _host(src, "memcpy_htod_async")
-    pinned = _pinned(array, "memcpy_htod_async")
-    _device().copy_to_device(_index(dest), pinned, array.dtype.name, _handle(stream))
+    array = host_array(src, "memcpy_htod_async")
+    pinned = pinned_part(array, "memcpy_htod_async")
+    _device().copy_to_device(index(dest), pinned, dtype_name(src), _handle(stream))
 
 
 def memcpy_dtoh_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
-    array = _host(dest, "memcpy_dtoh_async", write=True)
-    pinned = _pinned(array, "memcpy_dtoh_async")
-    _device().copy_to_host(pinned, array.dtype.name, _index(src), _handle(stream))
+    array = host_array(dest, "memcpy_dtoh_async", write=True)
+    pinned = pinned_part(array, "memcpy_dtoh_async")
+    _device().copy_to_host(pinned, dtype_name(dest), index(src), _handle(stream))
 
 
 def memcpy_dtod(dest: Any, src: Any, size: int) -> None:
-    _device().cuda("memcpy_dtod", _index(dest), _index(src), size)
+    _device().cuda("memcpy_dtod", index(dest), index(src), index(size))
 
 
 def memcpy_dtod_async(dest: Any, src: Any, size: int, stream: Stream | None = None) -> None:
-    _device().cuda("memcpy_dtod", _index(dest), _index(src), size, _handle(stream))
+    _device().cuda("memcpy_dtod", index(dest), index(src), index(size), _handle(stream))
 
 
 def memset_d8(dest: Any, data: int, count: int) -> None:
-    _device().cuda("memset", _index(dest), _index(data).to_bytes(1, "little"), count)
+    _memset(dest, data, 1, count)
 
 
 def memset_d16(dest: Any, data: int, count: int) -> None:
-    _device().cuda("memset", _index(dest), _index(data).to_bytes(2, "little"), count)
+    _memset(dest, data, 2, count)
 
 
 def memset_d32(dest: Any, data: int, count: int) -> None:
-    _device().cuda("memset", _index(dest), _index(data).to_bytes(4, "little"), count)
+    _memset(dest, data, 4, count)
+
+
+def memset_d8_async(dest: Any, data: int, count: int, stream: Stream | None = None) -> None:
+    _memset(dest, data, 1, count, _handle(stream))
+
+
+def memset_d16_async(dest: Any, data: int, count: int, stream: Stream | None = None) -> None:
+    _memset(dest, data, 2, count, _handle(stream))
+
+
+def memset_d32_async(dest: Any, data: int, count: int, stream: Stream | None = None) -> None:
+    _memset(dest, data, 4, count, _handle(stream))
+
+
+def _memset(dest: Any, data: int, width: int, count: int, *stream: int) -> None:
+    _device().cuda("memset", index(dest), index(data).to_bytes(width, "little"), index(count), *stream)
 
 
 # -- streams and events
@@ -244,7 +265,7 @@ class Stream:
 
     def __init__(self, flags: int = 0) -> None:
         self.handle = 0
-        self.handle = _device().cuda("stream_create", flags)
+        self.handle = _device().cuda("stream_create", index(flags))
 
     def synchronize(self) -> None:
         _device().cuda("stream_synchronize", self.handle)
@@ -264,7 +285,8 @@ class Event:
     """A CUDA event. Times between events mean nothing on the twin."""
 
     def __init__(self, flags: int = 0) -> None:
-        self.handle = _device().cuda("event_create")
+        self.handle = 0
+        self.handle = _device().cuda("event_create", index(flags))
 
     def record(self, stream: Stream | None = None) -> Event:
         _device().cuda("event_record", self.handle, _handle(stream))
@@ -283,6 +305,10 @@ class Event:
     def time_till(self, event: Event) -> float:
         return _device().cuda("event_elapsed", self.handle, event.handle)
 
+    def __del__(self) -> None:
+        if self.handle:
+            _device().cuda_at_exit("event_destroy", self.handle)
+
 
 # -- arguments
 
@@ -292,35 +318,8 @@ def _device() -> Link:
 
 
 def _handle(stream: Stream | None) -> int:
-    return 0 if stream is None else stream.handle
-
-
-def _index(value: Any) -> int:
-    if not hasattr(value, "__index__"):
-        raise TypeError(f"an integer or a DeviceAllocation is needed, not {type(value).__name__}")
-    return value.__index__()
-
-
-def _host(value: Any, what: str, *, write: bool = False) -> np.ndarray:
-    """The contiguous array over the caller's buffer."""
-    array = value if isinstance(value, np.ndarray) else np.frombuffer(value, np.uint8)
-    if not array.flags.c_contiguous:
-        raise ValueError(f"{what}: the host array is not contiguous (np.ascontiguousarray makes it so)")
-    if write and not array.flags.writeable:
-        raise ValueError(f"{what}: the host array is read-only")
-    return array
-
-
-def _dtype(value: Any) -> str:
-    return value.dtype.name if isinstance(value, np.ndarray) else ""
-
-
-def _pinned(array: np.ndarray, what: str) -> Pinned:
-    owner: Any = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if not isinstance(owner, PagelockedHostAllocation):
-        message = f"{what}: the host buffer is pageable; an asynchronous copy needs pinned memory (pagelocked_empty)"
-        _device().cuda("host_misuse", "pageable", message)
-        raise LogicError(message)
-    return Pinned(owner, array.ctypes.data - owner.memory.ctypes.data, array.nbytes)
+    if stream is None:
+        return 0
+    if not isinstance(stream, Stream):
+        raise TypeError(f"a pycuda.driver.Stream is needed, not {type(stream).__name__}")
+    return stream.handle

@@ -113,7 +113,7 @@ def _proxy_class(real: type) -> type[Proxy]:
     for member, value in vars(real).items():
         if member in ("__len__", "__getitem__"):
             body[member] = _method(member, value)
-        elif member.startswith("_") or member == "logger" and name in _MADE:
+        elif member.startswith("_") or (member == "logger" and name in _MADE):
             continue
         elif isinstance(value, type):
             body[member] = value  # an enumeration
@@ -147,7 +147,7 @@ def _property(name: str, real: property) -> property:
 
 
 def _maker(name: str) -> Callable[..., None]:
-    def __init__(self: Proxy, *args: Any, **kwargs: Any) -> None:
+    def make(self: Proxy, *args: Any, **kwargs: Any) -> None:
         values = [*args, *kwargs.values()]
         loggers = [value for value in values if isinstance(value, ILogger)]
         if not loggers:
@@ -158,7 +158,7 @@ def _maker(name: str) -> Callable[..., None]:
         rest = [encode(value) for value in values if not isinstance(value, ILogger)]
         self._id = connect().request("new", **{"class": name}, args=rest)["id"]
 
-    return __init__
+    return make
 
 
 # -- values across

@@ -1,0 +1,136 @@
+"""Host memory of `pycuda.driver`: pinned arrays, and what a copy may take."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from trtprep_worker.device_link import LogicError, Pinned, connect, fill_with_poison
+
+_pinned_numbers = itertools.count(1)
+
+
+class _Pinned:
+    """Pinned host memory. ``memory`` is None once it was given back."""
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory: np.ndarray | None = memory
+        self.number = next(_pinned_numbers)
+        self._interface = memory.__array_interface__
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return self._interface
+
+    def _give_back(self) -> None:
+        if self.memory is None:
+            raise LogicError("cuMemFreeHost failed: this host memory was given back before")
+        self._kept, self.memory = self.memory, None  # arrays over it must go on being safe to touch
+
+
+class PagelockedHostAllocation(_Pinned):
+    """The ``base`` of the arrays made by `pagelocked_empty`."""
+
+    def free(self) -> None:
+        self._give_back()
+
+
+class RegisteredHostMemory(_Pinned):
+    """The ``base`` of the arrays made by `register_host_memory`."""
+
+    def __init__(self, memory: np.ndarray) -> None:
+        super().__init__(memory)
+        self.base = memory
+
+    def unregister(self) -> None:
+        self._give_back()
+
+
+def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray:
+    """Unlike a GPU's it is full of NaN, so that reading it too early shows."""
+    many = isinstance(shape, (tuple, list)) or getattr(shape, "ndim", 0) > 0
+    dims = tuple(map(index, shape)) if many else (index(shape),)
+    memory = np.empty(dims, dtype, "F" if order == "F" else "C")
+    fill_with_poison(memory)
+    return np.asarray(PagelockedHostAllocation(memory))
+
+
+def pagelocked_zeros(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray:
+    array = pagelocked_empty(shape, dtype, order, mem_flags)
+    array.fill(0)
+    return array
+
+
+def pagelocked_empty_like(array: np.ndarray, mem_flags: int = 0) -> np.ndarray:
+    return pagelocked_empty(array.shape, array.dtype, _order(array), mem_flags)
+
+
+def pagelocked_zeros_like(array: np.ndarray, mem_flags: int = 0) -> np.ndarray:
+    return pagelocked_zeros(array.shape, array.dtype, _order(array), mem_flags)
+
+
+def aligned_empty(shape: Any, dtype: Any, order: str = "C", alignment: int = 4096) -> np.ndarray:
+    memory = np.empty(shape, dtype, order)
+    raw = np.empty(memory.nbytes + alignment, np.uint8)
+    start = -raw.ctypes.data % alignment
+    return raw[start : start + memory.nbytes].view(memory.dtype).reshape(memory.shape, order=order)
+
+
+def aligned_zeros(shape: Any, dtype: Any, order: str = "C", alignment: int = 4096) -> np.ndarray:
+    array = aligned_empty(shape, dtype, order, alignment)
+    array.fill(0)
+    return array
+
+
+def register_host_memory(ary: np.ndarray, flags: int = 0) -> np.ndarray:
+    """A pinned array over the memory of ``ary``, for as long as the result lives."""
+    if not ary.flags.forc:
+        raise ValueError("register_host_memory: the array is not contiguous")
+    return np.asarray(RegisteredHostMemory(ary))
+
+
+def _order(array: np.ndarray) -> str:
+    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+
+
+# -- arguments of copies
+
+
+def index(value: Any) -> int:
+    """What PyCUDA takes for a number or an address. Raises TypeError."""
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"an integer or a DeviceAllocation is needed, not {type(value).__name__}")
+    return value.__index__()
+
+
+def host_array(value: Any, what: str, *, write: bool = False) -> np.ndarray:
+    """The contiguous array over the caller's buffer."""
+    if isinstance(value, np.generic) and not write:
+        value = np.asarray(value)
+    array = value if isinstance(value, np.ndarray) else np.frombuffer(value, np.uint8)
+    if not array.flags.forc:
+        raise ValueError(f"{what}: the host array is not contiguous (np.ascontiguousarray makes it so)")
+    if write and not array.flags.writeable:
+        raise ValueError(f"{what}: the host array is read-only")
+    return array
+
+
+def dtype_name(value: Any) -> str:
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return ""
+    return value.dtype.name if value.dtype.isnative else f"byte-swapped {value.dtype.name}"
+
+
+def pinned_part(array: np.ndarray, what: str) -> Pinned:
+    owner: Any = array
+    while isinstance(owner, (np.ndarray, memoryview)):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if not isinstance(owner, _Pinned):
+        problem = "the host buffer is pageable; an asynchronous copy needs pinned memory (pagelocked_empty)"
+    elif owner.memory is None:
+        problem = "the host buffer is no longer pinned: it was freed or unregistered"
+    else:
+        return Pinned(owner, array.ctypes.data - owner.memory.ctypes.data, array.nbytes)
+    connect().cuda("host_misuse", "pageable", f"{what}: {problem}")
+    raise LogicError(f"{what}: {problem}")
