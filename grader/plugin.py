@@ -17,7 +17,7 @@ import pytest
 
 from grader import tiers
 from grader.course import EXERCISES, CourseError, Exercise, exercises
-from grader.engines.serve import EngineError
+from grader.engines.interface import EngineError
 from grader.fixtures.cache import FixtureError
 from grader.judge import CheckFailed, Inconclusive
 from grader.processes.candidate import Candidate, CallFailed

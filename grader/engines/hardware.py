@@ -13,7 +13,7 @@ import numpy as np
 
 from grader.inside.trtprep_worker import bridge
 
-from .serve import EngineError, Inspection, Tensor
+from .interface import EngineError, Inspection, Tensor
 
 
 class HardwareEngines:

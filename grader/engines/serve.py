@@ -3,45 +3,12 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
-
-import numpy as np
+from dataclasses import asdict
+from typing import Any
 
 from grader.inside.trtprep_worker import wire
 
-
-class EngineError(RuntimeError):
-    """The plan cannot be loaded or run, or the network not built; the text says why."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output as the engine has it: -1 where dynamic; (min, opt, max) per profile for inputs."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    is_input: bool
-    profiles: tuple[tuple[tuple[int, ...], ...], ...]
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What the engine says of itself; ``layers`` are (name, type, precision) as far as the tier tells."""
-
-    tensors: tuple[Tensor, ...]
-    layers: tuple[tuple[str, str, str], ...]
-
-
-class Engines(Protocol):
-    """What a tier must offer. Every method raises EngineError."""
-
-    def build(self, onnx: bytes, profiles: dict[str, Any], settings: dict[str, Any]) -> bytes: ...
-
-    def inspect(self, plan: bytes) -> Inspection: ...
-
-    def run(self, plan: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+from .interface import EngineError, Engines
 
 
 def engines_of(tier: str, key: bytes) -> Engines:

@@ -12,7 +12,7 @@ from grader.twin.executor import NUMPY, ExecutionError, Executor
 from grader.twin.plan import Plan, PlanError, digest, unseal
 from grader.twin.session import Session
 
-from .serve import EngineError, Inspection, Tensor
+from .interface import EngineError, Inspection, Tensor
 
 
 class TwinEngines:

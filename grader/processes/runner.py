@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.engines.serve import EngineError, Inspection, Tensor
+from grader.engines.interface import EngineError, Inspection, Tensor
 from grader.inside.trtprep_worker import wire
 from grader.tiers import Tier
 
