@@ -156,10 +156,11 @@ def _from_torchvision(got: np.ndarray) -> np.ndarray:
 def test_efficientnet_becomes_an_engine_that_agrees_with_onnx_runtime(call: Call, runner: Runner, tier: Tier, rng) -> None:
     built = call("build_engine", GivenFile("model.onnx", efficientnet_lite0_onnx().read_bytes()), seconds=30).value
     _takes_batches(runner, _plan(built), "images")
-    for batch in (1, 32):
-        images = _private_images(rng, batch)
-        logits = runner.run(built, {"images": images})["logits"]
-        close(logits, reference_logits(images), f"the engine's output for a batch of {batch}", within=_fp32(tier))
+    images = _private_images(rng, 4)
+    want = reference_logits(images)
+    for order in (rng.integers(4, size=1), rng.integers(4, size=32)):
+        logits = runner.run(built, {"images": images[order]})["logits"]
+        close(logits, want[order], f"the engine's output for a batch of {len(order)}", within=_fp32(tier))
 
 
 @pytest.mark.task("build-fp32")
@@ -254,7 +255,7 @@ def test_a_batch_outside_the_profile_is_a_value_error(call: Call, small: tuple[S
 
 
 @pytest.mark.task("classify")
-@pytest.mark.parametrize("count", [1, 5, 40])
+@pytest.mark.parametrize("count", [1, 33])
 def test_photos_are_named_with_probabilities_in_full_batches(call, plan, rng, private_photo, tmp_path, count) -> None:
     photos = [private_photo(str(rng.choice(COLOUR)), 260, 300)[0] for _ in range(min(count, 5))]
     photos = [photos[i] for i in rng.integers(len(photos), size=count)]
@@ -264,7 +265,7 @@ def test_photos_are_named_with_probabilities_in_full_batches(call, plan, rng, pr
     rows = returned.value
     if not isinstance(rows, (list, tuple)) or len(rows) != count:
         fail(f"classify of {count} photos must return a list of {count} lists")
-    inputs = {file.name: _reference(file, tmp_path) for file in photos}
+    inputs = {file.name: _in_whole_levels(_reference(file, tmp_path)) for file in photos}
     want = dict(zip(inputs, _softmax(reference_logits(np.concatenate(list(inputs.values())))), strict=True))
     for file, row in zip(photos, rows, strict=True):
         _names_the_best(row, dict(zip(names, want[file.name].tolist(), strict=True)), k, file.name)
@@ -296,10 +297,10 @@ def _names_the_best(row: Any, want: dict[str, float], k: int, photo_name: str) -
     if any(a < b for a, b in zip(chances, chances[1:])):  # noqa: B905 (neighbours)
         fail(f"for {photo_name}, the likeliest class does not come first: {chances}")
     for label, chance in pairs:
-        if abs(chance - want[label]) > 0.03:
+        if abs(chance - want[label]) > 0.05:
             fail(f"for {photo_name}, {label!r} has probability {chance:.3f}, expected {want[label]:.3f} (softmax over all classes)")
     worst = sorted(want.values(), reverse=True)[k - 1]
-    if min(want[label] for label, _ in pairs) < worst - 0.03:
+    if min(want[label] for label, _ in pairs) < worst - 0.05:
         fail(f"for {photo_name}, likelier classes than {pairs[-1][0]!r} were left out")
 
 
@@ -358,6 +359,11 @@ def _reference(given: GivenFile, folder) -> np.ndarray:
     path = folder / given.name
     path.write_bytes(given.data)
     return preprocess_reference(path)
+
+
+def _in_whole_levels(images: np.ndarray) -> np.ndarray:
+    """What a resize in uint8 gives: a photo between two classes is sensitive even to half a grey level."""
+    return ((np.rint(images * 128 + 127) - 127) / 128).astype(np.float32)
 
 
 def _private_images(rng: np.random.Generator, batch: int) -> np.ndarray:

@@ -224,7 +224,7 @@ def _parse_from_file(self: Proxy, model: str) -> bool:
         return _parse(self, Path(model).read_bytes(), str(model))
     except OSError as error:
         connect().log(int(_rtx.ILogger.Severity.ERROR), f"could not open file {model}: {error.strerror}")
-        return self._call("parse", (b"",), {})  # refused, so that the parser has an error to tell
+        return self._call("parse", (b"\xff",), {})  # refused, so that the parser has an error to tell
 
 
 def _whole(model: bytes, folder: Path | None) -> bytes:
