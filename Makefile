@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test test-all lint stubs clean
+.PHONY: demo test test-slow lint stubs clean
 
 demo: $(STAMP)
 	$(BIN)/python -m grader.demo
@@ -13,8 +13,8 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "not slow and not frameworks and not gpu"
 
-test-all: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m "not gpu"
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n auto -m "slow and not gpu"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

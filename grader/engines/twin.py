@@ -8,8 +8,9 @@ import numpy as np
 import tensorrt_rtx as trt
 
 from grader.twin.driver import Driver
-from grader.twin.executor import NUMPY, ExecutionError, Executor
-from grader.twin.plan import Plan, PlanError, digest, unseal
+from grader.twin.executor import NUMPY, ExecutionError
+from grader.twin.loaded import LoadedPlan, LoadedPlans
+from grader.twin.plan import Description, PlanError
 from grader.twin.session import Session
 
 from .interface import EngineError, Inspection, Tensor
@@ -18,7 +19,7 @@ from .interface import EngineError, Inspection, Tensor
 class TwinEngines:
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._executors: dict[str, Executor] = {}
+        self._plans = LoadedPlans(key, trt.__version__)
 
     def build(self, onnx: bytes, profiles: dict[str, list], settings: dict) -> bytes:
         """Build as a candidate's code would, through the same session."""
@@ -40,7 +41,7 @@ class TwinEngines:
         return built["data"]
 
     def inspect(self, plan: bytes) -> Inspection:
-        description = self._unseal(plan).description
+        description = self._load(plan).description
         tensors = tuple(
             Tensor(t.name, t.dtype, t.shape, t.is_input, tuple(p[t.name] for p in description.profiles if t.name in p))
             for t in description.io
@@ -48,25 +49,22 @@ class TwinEngines:
         return Inspection(tensors, tuple((x.name, x.type, x.precision) for x in description.layers))
 
     def run(self, plan: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        opened = self._unseal(plan)
-        _check(opened, inputs)
-        name = digest(plan)
+        opened = self._load(plan)
+        _check(opened.description, inputs)
         try:
-            if name not in self._executors:
-                self._executors[name] = Executor(opened.network)
-            return self._executors[name].run(inputs)
+            return opened.executor.run(inputs)
         except ExecutionError as error:
             raise EngineError(f"the engine does not run: {error}") from error
 
-    def _unseal(self, plan: bytes) -> Plan:
+    def _load(self, plan: bytes) -> LoadedPlan:
         try:
-            return unseal(plan, self._key, trt.__version__)
-        except PlanError as error:
+            return self._plans.load(plan)
+        except (PlanError, ExecutionError) as error:
             raise EngineError(str(error)) from error
 
 
-def _check(plan: Plan, inputs: dict[str, np.ndarray]) -> None:
-    for tensor in plan.description.io:
+def _check(description: Description, inputs: dict[str, np.ndarray]) -> None:
+    for tensor in description.io:
         if not tensor.is_input:
             continue
         if tensor.name not in inputs:
@@ -74,7 +72,7 @@ def _check(plan: Plan, inputs: dict[str, np.ndarray]) -> None:
         array = inputs[tensor.name]
         if array.dtype.name != NUMPY[tensor.dtype]:
             raise EngineError(f"input {tensor.name!r} is {tensor.dtype}, not {array.dtype.name}")
-        shapes = [p.get(tensor.name, (tensor.shape,) * 3) for p in plan.description.profiles] or [(tensor.shape,) * 3]
+        shapes = [p.get(tensor.name, (tensor.shape,) * 3) for p in description.profiles] or [(tensor.shape,) * 3]
         if not any(_within(array.shape, low, high) for low, _, high in shapes):
             ranges = " or ".join(f"{low} to {high}" for low, _, high in shapes)
             raise EngineError(f"input {tensor.name!r}: shape {array.shape} is outside the engine's profile, {ranges}")

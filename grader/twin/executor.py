@@ -32,6 +32,8 @@ class Executor:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        # Idle threads sleep instead of spinning: grader, worker, device and runner share the same few cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._errors = _errors()
         try:
             self._session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])

@@ -13,10 +13,10 @@ import tensorrt_rtx as trt
 
 from .context import IExecutionContext
 from .driver import PRIMARY
-from .executor import NUMPY, ExecutionError, Executor
+from .executor import NUMPY, ExecutionError
 from .layers import Unsupported
-from .plan import Description, IOTensor, Plan, PlanError, digest, unseal
-from .shapes import ShapeRules
+from .loaded import LoadedPlan
+from .plan import IOTensor, PlanError
 from .world import World
 
 _ERROR = trt.ILogger.Severity.ERROR
@@ -33,22 +33,21 @@ class Runtime:
         if not isinstance(serialized_engine, bytes):
             raise TypeError(f"deserialize_cuda_engine(): the plan's bytes are needed, not {type(serialized_engine).__name__}")
         try:
-            plan = unseal(serialized_engine, world.key, trt.__version__)
-            return ICudaEngine(world, plan, serialized_engine)
+            return ICudaEngine(world, world.plans.load(serialized_engine), serialized_engine)
         except (PlanError, ExecutionError) as error:
             world.log(_ERROR, f"IRuntime::deserializeCudaEngine: Error Code 1: Serialization ({error})")
             return None
 
 
 class ICudaEngine:
-    def __init__(self, world: World, plan: Plan, data: bytes) -> None:
+    def __init__(self, world: World, plan: LoadedPlan, data: bytes) -> None:
         self._world = world
         self._data = data
         self.home = world.driver.current_context() or PRIMARY  # without a current one, TensorRT takes the primary
-        self.digest = digest(data)
-        self.description: Description = plan.description
-        self.executor = Executor(plan.network)
-        self.shapes = ShapeRules(plan.network, self.executor)
+        self.digest = plan.digest
+        self.description = plan.description
+        self.executor = plan.executor
+        self.shapes = plan.shapes
         self._io = {t.name: t for t in plan.description.io}
 
     # -- as TensorRT has it

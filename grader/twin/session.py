@@ -18,6 +18,7 @@ from . import names
 from . import plan as plans
 from .driver import Driver
 from .layers import Unsupported
+from .loaded import LoadedPlans
 from .misuse import Misuse
 from .models import checked
 from .runtime import ICudaEngine, IExecutionContext, Runtime, World
@@ -39,7 +40,7 @@ class Session:
     """The objects of one candidate process."""
 
     def __init__(self, driver: Driver, key: bytes) -> None:
-        self.world = World(driver, self._log, key)
+        self.world = World(driver, self._log, key, LoadedPlans(key, trt.__version__))
         self.records: list[tuple[int, str]] = []  #: log records since the last reply
         self.builds = 0
         self._log_bytes = 0

@@ -9,6 +9,7 @@ import numpy as np
 import tensorrt_rtx as trt
 
 from .driver import Driver
+from .loaded import LoadedPlans
 
 Log = Callable[[trt.ILogger.Severity, str], None]
 _ERROR = trt.ILogger.Severity.ERROR
@@ -33,6 +34,7 @@ class World:
     driver: Driver
     log: Log
     key: bytes
+    plans: LoadedPlans
     runs: list[Run] = field(default_factory=list)
     dropped_runs: int = 0  #: those of which only the number is kept
 
