@@ -11,14 +11,14 @@ import numpy as np
 from grader.processes.candidate import CallFailed, Evidence, Returned
 
 #: The bytes that unwritten memory of the twin is filled with (grader/twin/memory.py).
-_POISON = b"\xb5\xff\xb5\xff"
+_POISON = b"\xb5\xff"
 
 
-class CheckFailed(AssertionError):
+class CheckFailed(AssertionError):  # noqa: N818 (it reads as what happened)
     """What was asked for is not what came; the text is for the candidate."""
 
 
-class Inconclusive(Exception):
+class Inconclusive(Exception):  # noqa: N818 (it reads as what happened)
     """A timing whose spread swallows the difference."""
 
 
@@ -33,8 +33,8 @@ def array(value: Any, what: str, *, dtype: str, shape: tuple[int, ...]) -> np.nd
     if value.dtype.name != dtype or value.shape != shape:
         fail(f"{what} is {value.dtype.name} {list(value.shape)}, expected {dtype} {list(shape)}")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
-        if value.dtype.itemsize >= 2 and _POISON[: value.dtype.itemsize] in value.tobytes():
-            fail(f"{what} holds memory that nothing had been written to yet: was the stream synchronized before it was read?")
+        if _POISON in value[~np.isfinite(value)].tobytes():
+            fail(f"{what} holds memory that nothing was written to yet: was the stream synchronized before it was read?")
         fail(f"{what} holds NaN or infinity")
     return value
 

@@ -7,13 +7,15 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass, field
 
+from grader.inside.trtprep_worker import bridge
+
 NAMES = ("gpu", "rtx", "twin")
 #: Compute capabilities that TensorRT-RTX runs on (its support matrix).
 _RTX_CAPABLE = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
 
-class NoTier(RuntimeError):
+class NoTier(RuntimeError):  # noqa: N818 (it reads as what happened)
     """The tier that was asked for, or any, cannot run here; the text says what would mend it."""
 
 
@@ -67,6 +69,8 @@ def _gpu_tier(gpu: tuple[str, tuple[int, int]] | str) -> Tier:
     version = _version("tensorrt")
     if not version:
         return Tier("gpu", "", "TensorRT is not installed (pip install 'trtprep[gpu]' on a machine with a GPU)")
+    if unsupported := _unsupported("gpu", version):
+        return Tier("gpu", version, unsupported)
     if isinstance(gpu, str):
         return Tier("gpu", version, gpu)
     if not _has("pycuda"):
@@ -78,6 +82,8 @@ def _rtx_tier(gpu: tuple[str, tuple[int, int]] | str) -> Tier:
     version = _version("tensorrt_rtx")
     if not version:
         return Tier("rtx", "", "TensorRT-RTX is not installed (pip install tensorrt-rtx)")
+    if unsupported := _unsupported("rtx", version):
+        return Tier("rtx", version, unsupported)
     if isinstance(gpu, str):
         return Tier("rtx", version, gpu)
     if gpu[1] not in _RTX_CAPABLE:
@@ -85,6 +91,15 @@ def _rtx_tier(gpu: tuple[str, tuple[int, int]] | str) -> Tier:
     if not _has("pycuda"):
         return Tier("rtx", version, "PyCUDA is not installed (pip install 'trtprep[gpu]')", gpu[0])
     return Tier("rtx", version, gpu=gpu[0])
+
+
+def _unsupported(tier: str, version: str) -> str:
+    """Why candidates' code could not be bridged to this version; "" when it can."""
+    try:
+        bridge.entries(tier, version)
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 def _twin_tier() -> Tier:

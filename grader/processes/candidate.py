@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grader.inside.trtprep_worker import device_link, wire
+from grader.inside.trtprep_worker.worker import REPLY
 from grader.tiers import Tier
 
 from .child import Child
@@ -21,8 +23,9 @@ _WORKER = Limits(wall_s=60, cpu_s=600, memory_bytes=4096 * MIB, processes=256)
 _GPU_WORKER = Limits(wall_s=60, cpu_s=36000, memory_bytes=32768 * MIB, processes=2048, file_bytes=1024 * MIB)
 _DEVICE = Limits(wall_s=60, cpu_s=3600, memory_bytes=8192 * MIB, processes=512)
 _START_S = 60.0  # an import of a candidate's file included
-#: Bounds on what a worker may send back.
-_REPLY = wire.Bounds(json_bytes=4 << 20, blob_bytes=512 << 20, blobs=1024)
+_DEVICE_SLACK_S = 30.0  # beyond the call's own time: the device may be the one that is slow
+_AUDIT_S = 30.0
+_LAST_WORDS_S = 2.0  # for the operating system to tell how a process ended
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Raised:
         return f"{self.type}: {self.message.strip() or 'no message'}{where}"
 
 
-class CallFailed(Exception):
+class CallFailed(Exception):  # noqa: N818 (it reads as what happened)
     """A call that gave no value.
 
     Attributes:
@@ -80,7 +83,15 @@ class CallFailed(Exception):
         evidence: the device's account, as far as the device lived.
     """
 
-    def __init__(self, reason: str, detail: str, *, raised: Raised | None = None, output: str = "", evidence: Evidence | None = None):
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        raised: Raised | None = None,
+        output: str = "",
+        evidence: Evidence | None = None,
+    ) -> None:
         super().__init__(detail)
         self.reason, self.detail, self.raised, self.output = reason, detail, raised, output
         self.evidence = evidence or Evidence()
@@ -125,17 +136,24 @@ class Candidate:
         self._control({"do": "begin"})
         worker.deadline(seconds * self.tier.patience)
         if self._device is not None:
-            self._device.deadline(seconds * self.tier.patience + 30)
-        began = time.perf_counter()
+            self._device.deadline(seconds * self.tier.patience + _DEVICE_SLACK_S)
         request = {"do": "call", "function": function, "args": [_given(a) for a in args]}
-        reply = self._ask(worker, request | {"kwargs": {k: _given(v) for k, v in kwargs.items()}})
+        request["kwargs"] = {k: _given(v) for k, v in kwargs.items()}
+        began = time.perf_counter()
+        try:
+            reply = self._ask(worker, request)
+        except CallFailed as failure:
+            with contextlib.suppress(CallFailed):  # how the worker ended says more than that the device did too
+                failure.evidence = self._audit()
+            raise
         elapsed = time.perf_counter() - began
         worker.deadline(None)
         evidence = self._audit()
         output = worker.take_output()
         if "error" in reply:
             raised = _raised(reply["error"])
-            reason = "stub" if raised.type == "NotImplementedError" and not raised.message.startswith("the twin") else "raised"
+            ours = raised.message.startswith("the twin")
+            reason = "stub" if raised.type == "NotImplementedError" and not ours else "raised"
             raise CallFailed(reason, str(raised), raised=raised, output=output, evidence=evidence)
         return Returned(reply["value"], evidence, output, elapsed)
 
@@ -157,30 +175,40 @@ class Candidate:
     def _started(self) -> Child:
         if self._refused is not None:
             raise self._refused
-        if self._worker is not None and self._worker.ended() is None:
+        if self._worker is not None and all(c is None or c.ended() is None for c in (self._worker, self._device)):
             return self._worker
         self.close()
-        env, fds = environment(self.tier), ()
-        if self.tier.name == "twin":
-            ours, theirs = socket.socketpair()
+        try:
+            worker = self._worker = self._start()
+        except BaseException:
+            self.close()
+            raise
+        self.seen_protections = worker.protections
+        self._import(worker)
+        return worker
+
+    def _start(self) -> Child:
+        """A worker, and on the twin the device that it is connected to."""
+        if self.tier.name != "twin":
+            return self._start_worker({}, ())
+        ours, theirs = socket.socketpair()
+        with ours, theirs:  # our copies of both ends
             self._device = Child(
                 ["-X", "utf8", str(START_DEVICE)], policy=device_policy(self.tier), limits=_DEVICE,
                 env={**environment(self.tier), "TRTPREP_CLIENT_FD": str(ours.fileno())}, pass_fds=(ours.fileno(),),
             )  # fmt: skip
-            ours.close()
             send_key(self._device, self.key)
-            env |= {device_link.FD_VARIABLE: str(theirs.fileno())}
-            fds = (theirs.fileno(),)
-        self._worker = Child(
+            worker = self._start_worker({device_link.FD_VARIABLE: str(theirs.fileno())}, (theirs.fileno(),))
+        self._worker = worker
+        wait_ready(self._device, _START_S)
+        return worker
+
+    def _start_worker(self, env: dict[str, str], fds: tuple[int, ...]) -> Child:
+        return Child(
             ["-X", "utf8", str(START_WORKER)], policy=worker_policy(self.answer, self.tier),
-            limits=self.limits or (_GPU_WORKER if self.tier.devices else _WORKER), env=env, pass_fds=fds, off=self.off,
+            limits=self.limits or (_GPU_WORKER if self.tier.devices else _WORKER),
+            env=environment(self.tier) | env, pass_fds=fds, off=self.off,
         )  # fmt: skip
-        if self._device is not None:
-            theirs.close()
-            wait_ready(self._device, _START_S)
-        self.seen_protections = self._worker.protections
-        self._import(self._worker)
-        return self._worker
 
     def _import(self, worker: Child) -> None:
         worker.deadline(_START_S)
@@ -188,7 +216,8 @@ class Candidate:
         try:
             reply = self._ask(worker, request | {"settings": self.tier.settings})
         except CallFailed as failure:
-            self._refused = CallFailed("import", f"while it was imported, your file {failure.detail}", output=failure.output)
+            detail = f"while your file was imported, {failure.detail}"
+            self._refused = CallFailed("import", detail, output=failure.output)
             raise self._refused from failure
         worker.deadline(None)
         if "error" in reply:
@@ -199,18 +228,17 @@ class Candidate:
 
     def _ask(self, worker: Child, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            wire.send(worker.channel, request)
-            reply = wire.receive(worker.channel, _REPLY)
+            wire.send(worker.channel, request)  # a WireError here would be a mistake of the check, not of the candidate
         except wire.Closed:
-            ended = worker.wait(10)
-            raise CallFailed(ended.reason, f"your code {ended.detail}", output=worker.take_output()) from None
+            raise _gone(worker) from None
+        try:
+            reply = wire.receive(worker.channel, REPLY)
+        except wire.Closed:
+            raise _gone(worker) from None
         except wire.WireError as error:
-            worker.kill()
-            detail = f"your code wrote something that is not an answer to the grader ({error})"
-            raise CallFailed("garbled", detail, output=worker.take_output()) from None
+            raise _garbled(worker, f" ({error})") from None
         if not isinstance(reply, dict) or ("value" in reply) == ("error" in reply):
-            worker.kill()
-            raise CallFailed("garbled", "your code wrote something that is not an answer to the grader")
+            raise _garbled(worker)
         return reply
 
     # -- the device's side
@@ -223,16 +251,35 @@ class Candidate:
             return wire.receive(self._device.channel)
         except wire.Closed:
             ended = self._device.wait(10)
-            output = self._device.take_output()
+            output = (self._worker.take_output() if self._worker else "") + self._device.take_output()
             self.close()
             raise CallFailed("device", f"the twin's device process {ended.detail}", output=output) from None
 
     def _audit(self) -> Evidence:
         if self._device is None:
             return Evidence()
+        self._device.deadline(_AUDIT_S)
         told = self._control({"do": "audit"})
+        self._device.deadline(None)
         findings = tuple(Finding(**f) for f in told["findings"])
         return Evidence(True, findings, tuple(told["runs"]), told["builds"])
+
+
+def _gone(worker: Child) -> CallFailed:
+    """The failure of a call whose worker ended, or closed its channel to go on without us."""
+    try:
+        ended = worker.wait(_LAST_WORDS_S)
+        reason, detail = ended.reason, f"your code {ended.detail}"
+    except TimeoutError:
+        worker.kill()
+        reason, detail = "garbled", "your code closed the channel that its answers go through, and went on"
+    return CallFailed(reason, detail, output=worker.take_output())
+
+
+def _garbled(worker: Child, what: str = "") -> CallFailed:
+    worker.kill()
+    detail = f"your code wrote something that is not an answer to the grader{what}"
+    return CallFailed("garbled", detail, output=worker.take_output())
 
 
 def _given(value: Any) -> Any:
@@ -241,7 +288,9 @@ def _given(value: Any) -> Any:
     if isinstance(value, GivenPath):
         return {"@": "path", "name": value.name}
     if isinstance(value, (list, tuple)):
-        return [_given(item) for item in value]
+        return type(value)(_given(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _given(item) for key, item in value.items()}
     return value
 
 
@@ -249,7 +298,11 @@ def _raised(error: Any) -> Raised:
     """The error as a worker tells it; whatever is missing or odd becomes empty text."""
     told = error if isinstance(error, dict) else {}
     bases = told.get("bases")
-    text = {name: str(told.get(name, ""))[:8000] for name in ("type", "message", "line", "traceback")}
-    return Raised(text["type"], tuple(map(str, bases)) if isinstance(bases, list) else (), text["message"], text["line"], text["traceback"])
+    texts = (_text(told.get(name, ""), most) for name, most in (("message", 8000), ("line", 200), ("traceback", 8000)))
+    kinds = tuple(_text(base, 200) for base in bases) if isinstance(bases, list) else ()
+    return Raised(_text(told.get("type", ""), 200), kinds, *texts)
 
 
+def _text(value: Any, most: int) -> str:
+    """Text that can be printed and written to any file: half surrogate pairs cannot."""
+    return str(value)[:most].encode("utf-8", "replace").decode()

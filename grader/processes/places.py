@@ -21,6 +21,9 @@ START_RUNNER = GRADER / "engines" / "start_runner.py"
 _TRUSTED = (GRADER / "__init__.py", INSIDE, GRADER / "twin")
 _PACKAGE = (GRADER.parent, GRADER)  # listed, so that `import grader.twin` finds its way
 
+#: Whoever keeps an answer beside these (in the repository's own folder, say) does not get to read them.
+_SECRET = tuple(GRADER.parent / name for name in ("solutions", "tests", "notebooks", ".git"))
+
 #: Packages that would answer a task without TensorRT, and that no answer needs.
 _HIDDEN_PACKAGES = ("onnxruntime", "polygraphy", "openvino", "tvm")
 
@@ -67,6 +70,6 @@ def runner_policy(tier: Tier) -> Policy:
 def worker_policy(answer: Path, tier: Tier) -> Policy:
     """The candidate's own folder and what their imports need: nothing of the grader but `inside`."""
     site = {*(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")), *package_folders()}
-    hidden = tuple(folder / package for folder in site for package in _HIDDEN_PACKAGES)
+    hidden = (*(folder / package for folder in site for package in _HIDDEN_PACKAGES), GRADER, *_SECRET)
     readable = (INSIDE, answer.resolve().parent, *package_folders(), *_libraries(tier))
     return Policy(readable=readable, hidden=hidden, devices=tier.devices)

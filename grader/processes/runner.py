@@ -66,17 +66,27 @@ class Runner:
             ended = child.wait(10)
             self.close()
             raise EngineError(f"the engine runner {ended.detail}") from None
+        except BaseException:  # in the middle of a message: what comes next on the channel would be misread
+            self.close()
+            raise
         child.deadline(None)
         if "error" in reply:
             raise EngineError(reply["error"])
         return reply["value"]
 
     def _started(self) -> Child:
-        if self._child is None:
-            self._child = Child(
-                ["-X", "utf8", str(START_RUNNER)], policy=runner_policy(self._tier), limits=_LIMITS,
-                env={**environment(self._tier), "TRTPREP_TIER": self._tier.name},
-            )  # fmt: skip
-            send_key(self._child, self._key)
-            wait_ready(self._child, 60 * self._tier.patience)
-        return self._child
+        if self._child is not None and self._child.ended() is None:
+            return self._child
+        self.close()
+        child = Child(
+            ["-X", "utf8", str(START_RUNNER)], policy=runner_policy(self._tier), limits=_LIMITS,
+            env={**environment(self._tier), "TRTPREP_TIER": self._tier.name},
+        )  # fmt: skip
+        try:
+            send_key(child, self._key)
+            wait_ready(child, 60 * self._tier.patience)
+        except BaseException:
+            child.close()
+            raise
+        self._child = child
+        return child

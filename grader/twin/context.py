@@ -14,6 +14,7 @@ from .layers import Unsupported
 from .memory import Allocation, Span
 from .misuse import Misuse
 from .plan import IOTensor
+from .streams import Operation
 from .world import Run, World
 
 if TYPE_CHECKING:
@@ -174,9 +175,9 @@ class IExecutionContext:
         except ExecutionError as error:
             raise Misuse("execution", f"the engine failed on this input: {error}", error="unspecified launch failure", line=line) from error
 
-    def pending(self) -> bool:
-        """Whether a run of this context is still to come."""
-        return self._world.driver.streams.touching(writes=(self._scratch,)) is not None
+    def pending(self) -> Operation | None:
+        """A run of this context that is still to come."""
+        return self._world.driver.streams.touching(writes=(self._scratch,))
 
     def _need_home(self, what: str) -> None:
         driver = self._world.driver

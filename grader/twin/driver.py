@@ -133,18 +133,25 @@ class Driver:
         """Frees, after naming work that is pending on the bytes."""
         allocation = self.memory.find(address)
         if allocation is not None and not allocation.freed:
-            self._settle(allocation)
+            self._settle(allocation, finalizer)
         elif allocation is not None and finalizer and allocation.context not in self._contexts:
             return  # went with its context
         self.memory.free(address, self.line)
 
-    def _settle(self, allocation: Allocation) -> None:
-        whole = Span(allocation, 0, allocation.size)
+    def _settle(self, allocation: Allocation, finalizer: bool = False) -> None:
+        """Name, and run, what is pending on memory that goes. A finalizer's line says little: the work's is better."""
+        whole, waiting = Span(allocation, 0, allocation.size), len(self.delivered)
         while (busy := self.streams.touching(writes=(whole,))) is not None:
             if not busy.quiet:
-                about = f"{allocation.describe()} freed while {busy.what} ({busy.line}) still needs them"
-                self.finding(Misuse("freed", f"{about}: synchronize its stream first"))
+                about = f"{allocation.describe()} {'were let go' if finalizer else 'freed'} while {busy.what} ({busy.line})"
+                misuse = Misuse("freed", f"{about} still needs them: synchronize its stream first")
+                self.finding(misuse, busy.line if finalizer else "")
             self.streams.finish(busy)
+        self._call_off(waiting)
+
+    def _call_off(self, first: int) -> None:
+        """Copies that ran though nothing waited for them bring nothing to the host."""
+        self.delivered[first:] = [HostCopy(copy.id, late=True) for copy in self.delivered[first:]]
 
     def mem_get_info(self) -> tuple[int, int]:
         self.need_context("cuMemGetInfo")
@@ -325,7 +332,7 @@ class Driver:
                 self.streams.synchronize_all()
             except Misuse as misuse:  # work that fails; the rest still runs
                 self.finding(misuse)
-        self.delivered = [HostCopy(copy.id, late=True) for copy in self.delivered]
+        self._call_off(0)
         for allocation in self.memory.live():
             if allocation.address not in self._reported:
                 self._reported.add(allocation.address)

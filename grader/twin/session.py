@@ -87,9 +87,9 @@ class Session:
         target = self._objects.pop(handle)
         self._ids.pop(id(target), None)
         self._counts.pop(handle, None)
-        if isinstance(target, IExecutionContext) and target.pending():
-            message = "an execution context was let go while its work was still to run: synchronize the stream first"
-            self.world.driver.finding(Misuse("freed", message))
+        if isinstance(target, IExecutionContext) and (pending := target.pending()) is not None:
+            message = f"an execution context was let go while its {pending.what} ({pending.line}) was still to run"
+            self.world.driver.finding(Misuse("freed", f"{message}: synchronize the stream first"), pending.line)
         if not isinstance(target, (*names.TWIN, trt.ILayer, trt.ITensor)):
             self._keep.append(target)  # others may point to it, as a parser does to its network
 

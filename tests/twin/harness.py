@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -144,8 +145,5 @@ class Twin:
 
 
 def _marks(text: str) -> dict[str, str]:
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if "# <" in line:
-            found[line.split("# <")[1].split(">")[0]] = f"answer.py:{number}"
-    return found
+    found = ((re.search(r"#.*<(\w+)>", line), number) for number, line in enumerate(text.splitlines(), 1))
+    return {match[1]: f"answer.py:{number}" for match, number in found if match}

@@ -179,7 +179,15 @@ CASES = [
         stream.synchronize()      # right
         assert np.isnan(h_y).all()  # wrong
         assert np.array_equal(h_y, Y)  # right
-    """, also=("freed", "not-waited", "leak")),
+        import builtins; builtins.kept = (h_y, stream, context, d_x, d_y)  # wrong
+    """, also=("leak",)),
+    Case("result of a function that waits for nothing", "freed", ("were let go", "memcpy_dtoh_async"), SET_UP + """
+        cuda.memcpy_htod(d_x, X)
+        context.execute_async_v3(stream.handle)
+        cuda.memcpy_dtoh_async(h_y, d_y, stream)  # <here>
+        stream.synchronize()      # right
+        import builtins; builtins.kept = h_y
+    """),
     Case("device buffer freed before its stream was synchronised", "freed", ("24 bytes", "execute_async_v3", "still needs"), SET_UP + """
         cuda.memcpy_htod(d_x, X)
         context.execute_async_v3(stream.handle)
@@ -212,7 +220,7 @@ CASES = [
         context.execute_async_v3(stream.handle)  # <here>
         stream.synchronize()
         copies.synchronize()
-    """, "LogicError", also=("not-waited", "freed")),
+    """, "LogicError", also=("not-waited", "freed", "host-freed")),
     Case("an event that is waited for before it is recorded", "race", ("memcpy_htod_async",), SET_UP + """
         copies, copied = cuda.Stream(), cuda.Event()
         stream.wait_for_event(copied)   # wrong
@@ -221,14 +229,14 @@ CASES = [
         stream.wait_for_event(copied)   # right
         context.execute_async_v3(stream.handle)  # <here>
         stream.synchronize()
-    """, "LogicError", also=("not-waited", "freed")),
+    """, "LogicError", also=("not-waited", "freed", "host-freed")),
     Case("one context on two streams", "race", ("activation memory",), SET_UP + """
         other = cuda.Stream()
         cuda.memcpy_htod(d_x, X)
-        context.execute_async_v3(stream.handle)
         a, b = cuda.to_device(X), cuda.mem_alloc(24)
+        context.execute_async_v3(stream.handle)
+        first = context                               # right
         context = engine.create_execution_context()  # right
-        cuda.Context.synchronize()                    # right
         context.set_tensor_address("x", int(a))
         context.set_tensor_address("y", int(b))
         context.execute_async_v3(other.handle)  # <here>
@@ -389,10 +397,10 @@ CASES = [
     """),
     Case("an execution context let go while it works", "freed", ("execution context",), SET_UP + """
         cuda.memcpy_htod(d_x, X)
-        context.execute_async_v3(stream.handle)
+        context.execute_async_v3(stream.handle)  # <here>
         stream.synchronize()  # right
         del context
-        stream.synchronize()  # <here>
+        stream.synchronize()
     """),
     Case("the time of an event that was not waited for", "event", ("not waited for",), """
         start, end, stream = cuda.Event(), cuda.Event(), cuda.Stream()

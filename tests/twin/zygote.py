@@ -30,8 +30,8 @@ def main(role: str) -> None:
         import grader.twin.device  # noqa: F401
     else:
         sys.path[:0] = [str(GRADER / "inside"), str(GRADER / "inside" / "twin"), str(Path(__file__).parent / "programs")]
+        import helpers  # noqa: F401 (with it tensorrt and pycuda.driver, none of which connects to a device yet)
         import onnx  # noqa: F401
-        import tensorrt_rtx  # noqa: F401
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     jobs = socket.socket(fileno=os.dup(0))
     while True:

@@ -44,11 +44,12 @@ def install(tier: str, settings: dict[str, Any]) -> None:
 
 
 def entries(tier: str, version: str) -> list[Callable[[ModuleType], None]]:
-    """The table's rows for a tier and its TensorRT version."""
-    major = "rtx" if tier == "rtx" else version.split(".")[0]
-    if major not in TABLE:
-        raise ImportError(f"TensorRT {version} is not supported: use 8.6, 10.x, 11.x or TensorRT-RTX 1.x")
-    return TABLE[major]
+    """The table's rows for a tier and its TensorRT version. Raises ImportError for one that is not supported."""
+    major, _, rest = version.partition(".")
+    name, key = ("TensorRT-RTX", f"rtx {major}") if tier == "rtx" else ("TensorRT", major)
+    if key not in TABLE or (key == "8" and not rest.startswith("6")):
+        raise ImportError(f"{name} {version} is not supported: use TensorRT 8.6, 10.x or 11.x, or TensorRT-RTX 1.x")
+    return TABLE[key]
 
 
 def _strongly_typed_8(trt: ModuleType) -> None:
@@ -60,14 +61,15 @@ def _strongly_typed_8(trt: ModuleType) -> None:
         return make(self, 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
 
     def build_serialized_network(self: Any, network: Any, config: Any) -> Any:
-        types = {network.get_layer(i).get_output_type(0) for i in range(network.num_layers) if network.get_layer(i).num_outputs}
-        kinds = {network.get_layer(i).type for i in range(network.num_layers)}
+        layers = [network.get_layer(i) for i in range(network.num_layers)]
+        types = {layer.get_output_type(i) for layer in layers for i in range(layer.num_outputs)}
+        kinds = {layer.type for layer in layers}
         types |= {network.get_input(i).dtype for i in range(network.num_inputs)}
         if trt.DataType.HALF in types:
             config.set_flag(trt.BuilderFlag.FP16)
             config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
             _keep_float32(trt, network)
-        if trt.LayerType.QUANTIZE in kinds:
+        if kinds & {trt.LayerType.QUANTIZE, trt.LayerType.DEQUANTIZE}:
             config.set_flag(trt.BuilderFlag.INT8)
         return build(self, network, config)
 
@@ -82,7 +84,8 @@ def _keep_float32(trt: ModuleType, network: Any) -> None:
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        if layer.type not in moves_data and outputs and all(t is not None and t.dtype == trt.DataType.FLOAT for t in outputs):
+        floats = [t is not None and t.dtype == trt.DataType.FLOAT for t in outputs]
+        if layer.type not in moves_data and floats and all(floats):
             layer.precision = trt.DataType.FLOAT
 
 
@@ -94,7 +97,7 @@ def _creation_flags(trt: ModuleType) -> None:
         return make(self, 0)
 
     trt.Builder.create_network = create_network
-    trt.NetworkDefinitionCreationFlag = Flag10
+    trt.NetworkDefinitionCreationFlag = Flag10  # type: ignore[attr-defined] (TensorRT has it)
 
 
 def _default_settings(trt: ModuleType, settings: dict[str, Any]) -> None:
@@ -113,5 +116,5 @@ TABLE: dict[str, list[Callable[[ModuleType], None]]] = {
     "8": [_strongly_typed_8],
     "10": [],
     "11": [_creation_flags],
-    "rtx": [_creation_flags],
+    "rtx 1": [_creation_flags],
 }

@@ -20,6 +20,9 @@ from . import wire
 from .bridge import install
 from .lockdown import SCRATCH_VARIABLE
 
+#: Bounds on what a call may return; the grader holds to them whatever this process says.
+REPLY = wire.Bounds(json_bytes=4 << 20, blob_bytes=512 << 20, blobs=1024)
+
 
 class Worker:
     def __init__(self) -> None:
@@ -50,10 +53,12 @@ class Worker:
 
     def _given(self, value: Any) -> Any:
         """Arguments that stand for files become paths in the scratch folder."""
-        if isinstance(value, list):
-            return [self._given(item) for item in value]
-        if not isinstance(value, dict) or "@" not in value:
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._given(item) for item in value)
+        if not isinstance(value, dict):
             return value
+        if "@" not in value:
+            return {key: self._given(item) for key, item in value.items()}
         path = self._scratch / value["name"]
         if value["@"] == "file":
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +66,8 @@ class Worker:
         return str(path)
 
     def _describe(self, error: BaseException) -> dict[str, Any]:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(self._folder)]
+        folder = self._folder.rstrip(os.sep) + os.sep
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(folder)]
         last = frames[-1] if frames else None
         if isinstance(error, SyntaxError) and error.filename:
             where = f"{os.path.basename(error.filename)}:{error.lineno}"
@@ -70,7 +76,7 @@ class Worker:
         return {
             "type": type(error).__name__,
             "bases": [c.__name__ for c in type(error).__mro__],
-            "message": str(error)[:4000],
+            "message": _message(error)[:4000],
             "line": where,
             "traceback": "".join(traceback.format_list(frames))[-8000:],
         }
@@ -86,12 +92,36 @@ def serve(channel: socket.socket) -> None:
             return
         reply = worker.do(request)
         try:
-            wire.pack(reply)
-        except wire.WireError as error:
-            reply = {"error": {"type": "TypeError", "bases": [], "message": f"returned {error}", "line": "", "traceback": ""}}
+            refusal = _refusal(reply)
+        except Exception as error:  # noqa: BLE001 (a candidate's own subclass of a plain type can raise anything)
+            refusal = f"a value that cannot be looked into ({type(error).__name__}: {_message(error)[:1000]})"
+        if refusal:
+            message = f"{request.get('function', 'the import')}() returned {refusal}"
+            reply = {"error": {"type": "TypeError", "bases": [], "message": message, "line": "", "traceback": ""}}
         # What the call left in reference cycles goes before the grader looks at the device's books.
         gc.collect()
         wire.send(channel, reply)
+
+
+def _refusal(reply: dict[str, Any]) -> str:
+    """Why the grader would not take this reply; "" when it would."""
+    try:
+        text, blobs = wire.pack(reply)
+    except wire.WireError as error:
+        return str(error)
+    size = sum(blob.nbytes for blob in blobs)
+    if size > REPLY.blob_bytes:
+        return f"{size} bytes of data, at most {REPLY.blob_bytes} are taken"
+    if len(text) > REPLY.json_bytes or len(blobs) > REPLY.blobs:
+        return f"too many values ({len(blobs)} arrays, {len(text)} bytes of the rest): return them as few arrays"
+    return ""
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 (it is the candidate's __str__)
+        return f"(its text raises {type(failure).__name__})"
 
 
 def _plain(value: Any) -> Any:
