@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grader.course import EXERCISES, SOLUTIONS, Exercise
+from grader.run import GraderError
 
 
 @dataclass
@@ -42,10 +43,13 @@ def measure(exercise: Exercise, repeat: int) -> list[Measurement]:
 def _run(exercise: Exercise, submission: Path) -> tuple[float, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "run.json")
-        argv = [sys.executable, "-m", "grader", "run", exercise.id, "--submission", str(submission), "--json", str(report)]
+        options = ["--submission", str(submission), "--json", str(report)]
+        argv = [sys.executable, "-m", "grader", "run", exercise.id, *options]
         began = time.perf_counter()
-        subprocess.run(argv, stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
         wall = time.perf_counter() - began
+        if not report.exists():
+            raise GraderError(f"a run did not end: {done.stderr.strip()[-2000:]}")
         tasks = json.loads(report.read_text())["exercises"][0]["tasks"]
     return wall, {task["id"]: task["seconds"] for task in tasks}
 

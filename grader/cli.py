@@ -1,16 +1,18 @@
 """The command line, ``trtprep``.
 
 Exit status: 0 nothing failed; 1 something failed (with ``--strict``, or was not run); 2 nothing
-could be graded.  Heavy modules are imported by the commands that need them, so that ``trtprep
+could be graded; 130 interrupted (Ctrl-C).  Heavy modules are imported by the commands that need them, so that ``trtprep
 list`` answers at once.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,7 +21,10 @@ from rich.markup import escape
 from grader import course
 from grader.course import CourseError, Exercise
 
-FAILED, UNGRADED = 1, 2
+if TYPE_CHECKING:
+    from grader.score import ExerciseResult, RunResult, TaskResult
+
+FAILED, UNGRADED, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     help="Practise TensorRT interview questions; every mark comes from a real TensorRT build.",
@@ -30,7 +35,10 @@ app = typer.Typer(
 _console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
-Ids = Annotated[Optional[list[str]], typer.Argument(metavar="[ID]...", help="exercises, as c1 or in full; all without", show_default=False)]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="exercises, as c1 or in full; all without", show_default=False),
+]
 TierName = Annotated[str, typer.Option("--tier", help="gpu, rtx, twin, or auto: the first that works here")]
 
 
@@ -38,9 +46,12 @@ TierName = Annotated[str, typer.Option("--tier", help="gpu, rtx, twin, or auto: 
 def list_exercises() -> None:
     """Exercises, their tasks and points."""
     for exercise in course.exercises():
-        _console.print(f"[bold]{exercise.short}[/bold]  {escape(exercise.title)}  [dim]({exercise.id}, {exercise.points} points)[/dim]")
+        about = f"({exercise.id}, {exercise.points} points)"
+        _console.print(f"[bold]{exercise.short}[/bold]  {escape(exercise.title)}  [dim]{about}[/dim]", soft_wrap=True)
+        width = max(len(task.id) for task in exercise.tasks)
         for task in exercise.tasks:
-            _console.print(f"    {task.points:>3}  {escape(task.title)}  [dim]{task.function}()[/dim]")
+            line = f"    {task.points:>3}  {task.id:<{width}}  {escape(task.title)}  [dim]{task.function}()[/dim]"
+            _console.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -51,7 +62,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="the same as dat
 
     examination = examine()
     if as_json:
-        _console.print_json(data=examination.as_data())
+        typer.echo(json.dumps(examination.as_data(), indent=2))
     else:
         print_examination(examination, _console)
     if not examination.can_grade:
@@ -63,22 +74,54 @@ def run(
     ids: Ids = None,
     submission: Annotated[Path, typer.Option(help="folder with the answers")] = course.EXERCISES,
     tier: TierName = "auto",
-    seed: Annotated[Optional[int], typer.Option(help="repeat a run's private inputs")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="repeat a run's private inputs")] = None,
     strict: Annotated[bool, typer.Option(help="what was not run counts as failed in the exit status")] = False,
     hints: Annotated[bool, typer.Option(help="show each failed task's first hint")] = False,
-    json_file: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="write the result as JSON")] = None,
-    junit_file: Annotated[Optional[Path], typer.Option("--junit", metavar="FILE", help="write the result as JUnit XML")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the result as JSON")] = None,
+    junit_file: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="the same as JUnit XML")] = None,
 ) -> None:
-    """Grade a submission (default: what is in exercises/)."""
+    """Grade a submission (default: what is in exercises/).
+
+    Exit status: 0 nothing failed; 1 something failed (with --strict, or was not run); 2 nothing could be graded;
+    130 interrupted, with what had ended in the reports.
+    """
+    from grader.score import Status
+
+    try:
+        result = _graded(ids, submission, tier, seed, hints, json_file, junit_file)
+    except KeyboardInterrupt:
+        _errors.print("[red]trtprep:[/red] interrupted before anything was graded")
+        raise typer.Exit(INTERRUPTED) from None
+    if result.interrupted:
+        _errors.print("[red]trtprep:[/red] interrupted: what had not ended by then counts as not run")
+        raise typer.Exit(INTERRUPTED)
+    statuses = {task.status for task in result.tasks()}
+    if statuses <= {Status.NOT_RUN, Status.INCONCLUSIVE}:
+        raise typer.Exit(UNGRADED)
+    bad = {Status.FAILED, Status.BLOCKED} | ({Status.NOT_RUN, Status.INCONCLUSIVE} if strict else set())
+    raise typer.Exit(FAILED if statuses & bad else 0)
+
+
+def _graded(
+    ids: list[str] | None,
+    submission: Path,
+    tier: str,
+    seed: int | None,
+    hints: bool,
+    json_file: Path | None,
+    junit_file: Path | None,
+) -> RunResult:
+    """Grades and reports: as text while it runs, and into the files."""
     from grader import tiers
     from grader.fixtures import prepare
-    from grader.reports.files import write_json, write_junit
+    from grader.reports.files import check_writable, write_json, write_junit
     from grader.reports.terminal import TerminalReport
     from grader.run import grade
-    from grader.score import ExerciseResult, RunResult, Status, TaskResult
 
     chosen = _with_answers(ids, submission)
     found = tiers.choose(tier)
+    for file in filter(None, (json_file, junit_file)):
+        check_writable(file)
     for exercise in chosen:
         prepare(exercise.fixtures)
     report = TerminalReport(_console, hints=hints)
@@ -94,29 +137,30 @@ def run(
         write_json(result, json_file)
     if junit_file is not None:
         write_junit(result, junit_file)
-    statuses = {task.status for task in result.tasks()}
-    bad = {Status.FAILED, Status.BLOCKED} | ({Status.NOT_RUN, Status.INCONCLUSIVE} if strict else set())
-    raise typer.Exit(FAILED if statuses & bad else 0)
+    return result
 
 
 @app.command()
 def hint(
     exercise: Annotated[str, typer.Argument(help="exercise, as c1")],
-    task: Annotated[Optional[str], typer.Argument(help="task id, as in `trtprep list`; default: the first")] = None,
+    task: Annotated[str | None, typer.Argument(help="task id, as in `trtprep list`; default: the first")] = None,
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="1 is the gentlest")] = 1,
 ) -> None:
     """One hint at a time."""
     found = course.find(exercise)
     chosen = found.task(task) if task else found.tasks[0]
     if number > len(chosen.hints):
-        raise CourseError(f"{found.short} {chosen.id} has {len(chosen.hints)} hints")
+        count = f"{len(chosen.hints)} hint{'' if len(chosen.hints) == 1 else 's'}"
+        raise CourseError(f"{found.short} {chosen.id} has {count}: there is no number {number}")
     _console.print(f"[bold]{escape(chosen.title)}[/bold] (hint {number} of {len(chosen.hints)})")
     _console.print(escape(chosen.hints[number - 1]))
+    following = f"`-n {number + 1}` for the next one; " if number < len(chosen.hints) else ""
     others = ", ".join(t.id for t in found.tasks if t is not chosen)
-    _console.print(f"[dim]`-n {number + 1}` for the next one; other tasks: {others}[/dim]")
+    _console.print(f"[dim]{following}other tasks: {others}[/dim]")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+# What follows the file is the file's, even where it looks like an option of ours.
+@app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})
 def python(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="a Python file; what follows it are its arguments")],
@@ -175,10 +219,13 @@ def main() -> None:
     """Entry point: an error that a user can cause ends in one line and status 2."""
     from grader.errors import spoken_errors
 
+    for stream in (sys.stdout, sys.stderr):  # a terminal without some character shows an escape, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except spoken_errors() as error:
-        _errors.print(f"[red]trtprep:[/red] {escape(str(error))}")
+        _errors.print(f"[red]trtprep:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(UNGRADED)
 
 

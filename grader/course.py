@@ -78,9 +78,10 @@ class Exercise:
             raise CourseError(f"there is no submission {submission}: give a folder with --submission")
         if submission.is_file():
             return submission.resolve()
-        for folder in (submission / self.id, submission):
+        own = submission.resolve()
+        for folder in (own / self.id, *([own] if own.name == self.id else [])):
             for name in ANSWER_NAMES:
-                if (folder / name).is_file() and (folder.name == self.id or folder != submission):
+                if (folder / name).is_file():
                     return (folder / name).resolve()
         raise CourseError(f"no answer to {self.short} in {submission}: expected {self.id}/{ANSWER_NAMES[0]} there")
 
@@ -95,18 +96,17 @@ def find(name: str) -> Exercise:
     """The exercise with this id, or whose id starts with it (``c1``). Raises CourseError."""
     matches = [e for e in exercises() if e.id == name] or [e for e in exercises() if e.short == name]
     if not matches:
-        raise CourseError(f"no such exercise: {name} (there are {', '.join(e.short for e in exercises())}; see `trtprep list`)")
+        known = ", ".join(e.short for e in exercises())
+        raise CourseError(f"no such exercise: {name} (there are {known}; see `trtprep list`)")
     return matches[0]
 
 
 def _read(path: Path) -> Exercise:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        tasks = tuple(
-            Task(t["id"], t["title"], t["points"], t["function"], tuple(t["hints"])) for t in data["tasks"]
-        )
+        tasks = tuple(Task(t["id"], t["title"], t["points"], t["function"], tuple(t["hints"])) for t in data["tasks"])
         follow_ups = tuple(FollowUp(f["question"], f["answer"]) for f in data.get("follow_ups", ()))
         fixtures = tuple(data.get("fixtures", ()))
         return Exercise(path.parent.name, data["title"], data["question"], fixtures, tasks, follow_ups)
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise CourseError(f"{path} is not a manifest: {error!r}") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from grader import tiers
 from grader.course import SOLUTIONS, find
+from grader.errors import spoken_errors
 from grader.fixtures.efficientnet import efficientnet_lite0_onnx
 from grader.fixtures.imagenet import labels
 from grader.fixtures.photos import PHOTO_CLASSES, photo
@@ -22,10 +24,12 @@ def main() -> None:
     answer = find("c1").answer(SOLUTIONS)
     names, paths = labels(), {name: photo(name) for name in PHOTO_CLASSES}
     with Candidate(answer, tier, secrets.token_bytes(32)) as candidate:
-        built = candidate.call("build_engine", GivenFile("model.onnx", efficientnet_lite0_onnx().read_bytes()), seconds=60)
+        model = GivenFile("model.onnx", efficientnet_lite0_onnx().read_bytes())
+        built = candidate.call("build_engine", model, seconds=60)
         photos = [GivenFile(path.name, path.read_bytes()) for path in paths.values()]
         rows = candidate.call("classify", built.value, photos, names, 3).value
-    table = Table("photo", "class", "what the engine sees", title=f"EfficientNet-Lite0, TensorRT {tier.tensorrt}, tier {tier.name}")
+    title = f"EfficientNet-Lite0, TensorRT {tier.tensorrt}, tier {tier.name}"
+    table = Table("photo", "class", "what the engine sees", title=title)
     for name, row in zip(paths, rows, strict=True):
         seen = ", ".join(f"{label} {chance:.0%}" for label, chance in row)
         table.add_row(name, str(names.index(row[0][0])), seen)
@@ -36,4 +40,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except spoken_errors() as error:
+        sys.exit(f"trtprep: {error}")

@@ -11,6 +11,7 @@ def spoken_errors() -> tuple[type[Exception], ...]:
 
     spoken: tuple[type[Exception], ...] = (CourseError, FixtureError, NoTier, PermissionError)
     from grader.processes.sandbox import SandboxError
+    from grader.reports.files import ReportError
     from grader.run import GraderError
 
-    return (*spoken, SandboxError, GraderError)
+    return (*spoken, SandboxError, ReportError, GraderError)

@@ -34,7 +34,9 @@ def array(value: Any, what: str, *, dtype: str, shape: tuple[int, ...]) -> np.nd
         fail(f"{what} is {value.dtype.name} {list(value.shape)}, expected {dtype} {list(shape)}")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         if _POISON in value[~np.isfinite(value)].tobytes():
-            fail(f"{what} holds memory that nothing was written to yet: was the stream synchronized before it was read?")
+            fail(
+                f"{what} holds memory that nothing was written to yet: was the stream synchronized before it was read?"
+            )
         fail(f"{what} holds NaN or infinity")
     return value
 
@@ -59,6 +61,16 @@ def no_misuse(evidence: Evidence) -> None:
     for finding in evidence.findings:
         where = f" ({finding.line})" if finding.line else ""
         fail(f"host code that a GPU would not forgive{where}: {finding.message}")
+
+
+def explained(failure: CallFailed) -> CallFailed:
+    """``failure`` with what the twin had found wrong before: an exception of a candidate's own seldom says it."""
+    found = [
+        f for f in failure.evidence.findings if f.kind not in ("leak", "not-waited") and f.message not in failure.detail
+    ]
+    if failure.reason == "raised" and found:
+        failure.args = (f"{failure.detail}; before that, the twin found: {found[0].message}",)
+    return failure
 
 
 def went_through(returned: Returned, plan: str, inputs: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from grader.processes.child import Child
 from grader.processes.handshake import send_key, wait_ready
 from grader.processes.places import INSIDE, START_DEVICE, device_policy, environment
 from grader.processes.sandbox import MIB, Limits
+from grader.reports.terminal import shown
 
 _LIMITS = Limits(wall_s=60, cpu_s=1e6, memory_bytes=16384 * MIB, processes=512)
 _KEY = b""  # plans that a user builds can be loaded again another day; graded runs have keys of their own
@@ -33,32 +34,45 @@ def run_python(tier_name: str, arguments: list[str], console: Console) -> int:
     argv = [sys.executable, "-X", "utf8", str(INSIDE / "start_python.py"), tier.name, *arguments]
     if tier.name != "twin":
         return _call(argv, {}, ())
-    with _device(tier) as (control, client):
+    with _device(tier) as (device, client):
         status = _call(argv, {device_link.FD_VARIABLE: str(client.fileno())}, (client.fileno(),))
-        wire.send(control, {"do": "audit"})
-        for finding in wire.receive(control)["findings"]:
-            console.print(f"[yellow]trtprep:[/yellow] {escape(finding['line'])}: {escape(finding['message'])}")
+        for where, message in _findings(device):
+            console.print(f"[yellow]trtprep:[/yellow] {escape(where)}{escape(message)}", soft_wrap=True)
     return status
 
 
+def _findings(device: Child) -> list[tuple[str, str]]:
+    """(line, message) of everything that the device found wrong."""
+    try:
+        wire.send(device.channel, {"do": "audit"})
+        found = wire.receive(device.channel)["findings"]
+    except wire.Closed:
+        return [("", f"the twin's device process {device.wait(10).detail}")]
+    return [(shown(f"{f['line']}: " if f["line"] else ""), shown(f["message"])) for f in found]
+
+
 @contextmanager
-def _device(tier: tiers.Tier) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A device process: (the control channel, the client's end)."""
+def _device(tier: tiers.Tier) -> Iterator[tuple[Child, socket.socket]]:
+    """A device process, and the client's end of its other channel."""
     ours, theirs = socket.socketpair()
     env = {**environment(tier), "TRTPREP_CLIENT_FD": str(ours.fileno())}
     code = ["-X", "utf8", str(START_DEVICE)]
-    with Child(code, policy=device_policy(tier), limits=_LIMITS, env=env, pass_fds=(ours.fileno(),)) as child, theirs:
+    with (
+        ours,
+        theirs,
+        Child(code, policy=device_policy(tier), limits=_LIMITS, env=env, pass_fds=(ours.fileno(),)) as child,
+    ):
         ours.close()
         send_key(child, _KEY)
         wait_ready(child, _LIMITS.wall_s)
-        yield child.channel, theirs
+        yield child, theirs
 
 
 def _call(argv: list[str], env: dict[str, str], fds: tuple[int, ...]) -> int:
     # Ctrl-C is for the user's program, which may be a debugger; this process waits for it to decide.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        process = subprocess.Popen(argv, env={**os.environ, **env}, pass_fds=fds, preexec_fn=_default_interrupt)  # noqa: PLW1509
+        process = subprocess.Popen(argv, env={**os.environ, **env}, pass_fds=fds, preexec_fn=_default_interrupt)
         status = process.wait()
     finally:
         signal.signal(signal.SIGINT, before)

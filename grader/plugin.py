@@ -6,6 +6,7 @@ Fixtures give them the candidate at arm's length; nothing of a submission is imp
 
 from __future__ import annotations
 
+import argparse
 import secrets
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from grader.course import EXERCISES, CourseError, Exercise, exercises
 from grader.engines.interface import EngineError
 from grader.fixtures.cache import FixtureError
 from grader.judge import CheckFailed, Inconclusive
-from grader.processes.candidate import Candidate, CallFailed
+from grader.processes.candidate import CallFailed, Candidate
 from grader.processes.runner import Runner
 from grader.processes.sandbox import SandboxError
 from grader.score import ExerciseResult, Status, TaskResult
@@ -34,7 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("trtprep")
     group.addoption("--submission", default=str(EXERCISES), help="folder with the answers (default: exercises)")
     group.addoption("--tier", default="auto", help="gpu, rtx, twin or auto")
-    group.addoption("--seed", type=int, default=None, help="repeat a run's private inputs")
+    group.addoption("--seed", type=_seed, default=None, help="repeat a run's private inputs: 0 or more")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, not {text!r}")
+    return int(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,6 +68,7 @@ class Recorder:
         self.key = secrets.token_bytes(32)
         self.results: dict[str, ExerciseResult] = {}
         self.protections: dict[str, bool] = {}
+        self.candidate: Candidate | None = None  # of the exercise that is being graded
         self.on_result: Callable[[ExerciseResult, TaskResult], None] = lambda exercise, task: None
         self._broken: set[str] = set()
         self._remaining: dict[tuple[str, str], int] = {}
@@ -78,10 +86,14 @@ class Recorder:
             exercise, task_id = _belongs(item)
             result = self.results.get(exercise.id)
             if result is None:
-                tasks = [TaskResult(t.id, t.title, t.points, hint=t.hints[0] if t.hints else "") for t in exercise.tasks]
+                hint = {t.id: t.hints[0] if t.hints else "" for t in exercise.tasks}
+                tasks = [TaskResult(t.id, t.title, t.points, hint=hint[t.id]) for t in exercise.tasks]
                 result = self.results[exercise.id] = ExerciseResult(exercise.id, exercise.title, tasks)
-            exercise.task(task_id)
             self._remaining[exercise.id, task_id] = self._remaining.get((exercise.id, task_id), 0) + 1
+
+    def pytest_runtest_logstart(self) -> None:
+        if self.candidate is not None:
+            self.candidate.printed = ""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -89,30 +101,46 @@ class Recorder:
         if call.excinfo is not None and isinstance(call.excinfo.value, _SPOKEN):
             report.longrepr = self._spoken(item, call.excinfo.value)
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            self._record(item, call, report)
+            status, message = self._record(item, call, report)
+            if (
+                status in (Status.NOT_RUN, Status.INCONCLUSIVE)
+                and not report.skipped
+                and isinstance(report.longrepr, str)
+            ):
+                report.outcome, report.longrepr = "skipped", (str(item.path), 0, message)
         return report
 
-    def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """For a bare pytest: what is needed to repeat the run."""
+        terminalreporter.write_line(f"trtprep: tier {self.tier.name}, --seed {self.seed}")
+
+    def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Status, str]:
         exercise, task_id = _belongs(item)
         result = self.results[exercise.id]
         task = next(t for t in result.tasks if t.id == task_id)
         error = call.excinfo.value if call.excinfo else None
         status, message = self._verdict(exercise, report, error)
-        task.add(item.originalname, status, message, call.duration)
+        task.add(getattr(item, "originalname", item.name), status, message, call.duration)
         task.figures |= dict(item.user_properties)
-        if isinstance(error, CallFailed) and error.output and not task.output:
-            task.output = error.output
+        if status is Status.FAILED and not task.output:
+            printed = self.candidate.printed if self.candidate is not None else ""
+            task.output = error.output if isinstance(error, CallFailed) and error.output else printed
         self._remaining[exercise.id, task_id] -= 1
         if not self._remaining[exercise.id, task_id]:
             self.on_result(result, task)
+        return status, message
 
-    def _verdict(self, exercise: Exercise, report: pytest.TestReport, error: BaseException | None) -> tuple[Status, str]:
+    def _verdict(
+        self, exercise: Exercise, report: pytest.TestReport, error: BaseException | None
+    ) -> tuple[Status, str]:
         if error is None:
             return Status.PASSED, ""
         if isinstance(error, Inconclusive):
             return Status.INCONCLUSIVE, str(error)
         if isinstance(error, (FixtureError, SandboxError)):  # the grader's trouble, not the candidate's
             return Status.NOT_RUN, str(error)
+        if isinstance(error, EngineError) and report.when == "setup":  # fixtures build trusted plans only
+            return Status.NOT_RUN, f"a trusted engine is missing, which is not your fault: {error}"
         if report.skipped:
             return Status.NOT_RUN, str(getattr(error, "msg", error))
         if isinstance(error, CallFailed) and error.reason == "import":
@@ -134,8 +162,11 @@ def _belongs(item: pytest.Item) -> tuple[Exercise, str]:
     """The exercise and task of a check. Raises UsageError for a check that names none."""
     marker = item.get_closest_marker("task")
     for exercise in exercises():
-        if item.path == exercise.checks and marker is not None:
-            return exercise, marker.args[0]
+        if item.path == exercise.checks and marker is not None and len(marker.args) == 1:
+            try:
+                return exercise, exercise.task(marker.args[0]).id
+            except CourseError as error:
+                raise pytest.UsageError(f"{item.nodeid}: {error}") from error
     raise pytest.UsageError(f"{item.nodeid} is not the check of a task: mark it with @pytest.mark.task(id)")
 
 
@@ -161,7 +192,9 @@ def answer(recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[Candi
     except CourseError as error:
         raise CallFailed("import", str(error)) from error
     with Candidate(path, recorder.tier, recorder.key) as candidate:
+        recorder.candidate = candidate
         yield candidate
+        recorder.candidate = None
         recorder.protections |= candidate.seen_protections
 
 
@@ -175,4 +208,5 @@ def runner(recorder: Recorder) -> Iterator[Runner]:
 @pytest.fixture
 def rng(recorder: Recorder, request: pytest.FixtureRequest) -> np.random.Generator:
     """Private randomness: from the run's seed and the check's name, so that order does not matter."""
-    return np.random.default_rng([recorder.seed, zlib.crc32(request.node.nodeid.encode())])
+    name = f"{request.path.name}::{request.node.name}"  # not the node's id, which depends on where pytest was started
+    return np.random.default_rng([recorder.seed, zlib.crc32(name.encode())])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from grader import plugin
 from grader.course import CHECKS, Exercise
 from grader.score import ExerciseResult, RunResult, TaskResult
 from grader.tiers import Tier
+
+_NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 
 
 class GraderError(RuntimeError):
@@ -29,7 +32,7 @@ def grade(
 ) -> RunResult:
     """Grade ``submission``'s answers to the chosen exercises; ``on_result`` is told of each task as it ends.
 
-    Raises GraderError.
+    A KeyboardInterrupt ends it early, with what there is so far. Raises GraderError.
     """
     recorder = plugin.Recorder(submission, tier, seed)
     run = RunResult(tier.name, seed, str(submission), environment(tier), recorder.protections, [])
@@ -41,24 +44,48 @@ def grade(
     recorder.on_result = report
     # pytest's own report is for those who run pytest; ours is made from the recorder.
     arguments = ["--rootdir", str(CHECKS), "-c", str(CHECKS / "pytest.ini"), "-p", "no:terminal", "--capture=no"]
-    printed = io.StringIO()
-    with contextlib.redirect_stderr(printed):
-        code = pytest.main([*arguments, *(str(e.checks) for e in chosen)], plugins=[_Handing(recorder)])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) or not run.exercises:
-        raise GraderError(f"the checks could not be run (pytest ended with {int(code)}): {printed.getvalue()[-2000:]}")
+    watch, printed = _Watch(recorder), io.StringIO()
+    with contextlib.redirect_stderr(printed), _no_plugins_of_the_users():
+        code = pytest.main([*arguments, *(str(e.checks) for e in chosen)], plugins=[watch])
+    run.exercises, run.interrupted = list(recorder.results.values()), watch.interrupted
+    if not run.interrupted and (code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not run.exercises):
+        trouble = "\n".join([*watch.troubles, printed.getvalue()]).strip()
+        raise GraderError(f"the checks could not be run (pytest ended with {int(code)}): {trouble[-2000:]}")
     return run
+
+
+@contextlib.contextmanager
+def _no_plugins_of_the_users() -> Iterator[None]:
+    """What a user has set for their own pytest (options, plugins) must not change a mark."""
+    kept = {name: os.environ.pop(name, None) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", _NO_AUTOLOAD)}
+    os.environ[_NO_AUTOLOAD] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_NO_AUTOLOAD]
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
 
 
 def environment(tier: Tier) -> dict[str, str]:
     """Versions that a mark depends on."""
-    return {"tensorrt": tier.tensorrt, "gpu": tier.gpu, "python": platform.python_version(), "system": platform.platform()}
+    here = {"python": platform.python_version(), "system": platform.platform()}
+    return {"tensorrt": tier.tensorrt, "gpu": tier.gpu} | here
 
 
-class _Handing:
-    """Hands the recorder that was made here to the plugin, which otherwise makes one from its options."""
+class _Watch:
+    """Hands the recorder that was made here to the plugin, and notes what ended pytest early."""
 
     def __init__(self, recorder: plugin.Recorder) -> None:
         self._recorder = recorder
+        self.interrupted = False
+        self.troubles: list[str] = []
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.interrupted = type(excinfo.value) is KeyboardInterrupt  # pytest has subclasses of it for its own ends
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.troubles.append(str(report.longrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:

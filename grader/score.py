@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 SCHEMA = 1
 
@@ -89,6 +92,7 @@ class RunResult:
     environment: dict[str, str]
     protections: dict[str, bool]
     exercises: list[ExerciseResult]
+    interrupted: bool = False  #: by the user: what was to come is not run
 
     @property
     def earned(self) -> int:
@@ -131,8 +135,20 @@ def _exercise_data(result: ExerciseResult) -> dict[str, Any]:
             "message": t.message,
             "hint": t.hint,
             "seconds": round(t.seconds, 3),
-            "figures": t.figures,
+            "figures": {name: _plain(value) for name, value in t.figures.items()},
         }
         for t in result.tasks
     ]
-    return {"id": result.id, "earned": result.earned, "possible": result.possible, "not_run": result.not_run, "tasks": tasks}
+    marks = {"earned": result.earned, "possible": result.possible, "not_run": result.not_run}
+    return {"id": result.id} | marks | {"tasks": tasks}
+
+
+def _plain(figure: Any) -> Any:
+    """A figure as JSON knows it: NumPy's numbers become Python's, NaN and infinity become null."""
+    if isinstance(figure, (np.generic, np.ndarray)):
+        figure = figure.tolist()
+    if isinstance(figure, (list, tuple)):
+        return [_plain(item) for item in figure]
+    if isinstance(figure, float):
+        return figure if math.isfinite(figure) else None
+    return figure if figure is None or isinstance(figure, (bool, int, str)) else str(figure)

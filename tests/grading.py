@@ -5,7 +5,6 @@ Imported, it offers `grade` and `answer_file`; run as a script, it is that proce
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import os
@@ -76,7 +75,7 @@ def grade(
         exercise: its id.
         seed: of the private inputs.
         cwd: where the grader is started.
-        limits: fields of `grader.processes.sandbox.Limits` to change for the candidate's process.
+        limits: the fields of `grader.processes.sandbox.Limits`, if the candidate's process gets others than usual.
         patience: factor on the time that a call may take.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +89,7 @@ def grade(
             env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=_TIMEOUT_S, check=False,
         )  # fmt: skip
         if done.returncode != 0 or not told.exists():
-            raise RuntimeError(f"the grading ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+            raise RuntimeError(f"the grading ended with {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}")
         data = json.loads(told.read_text(encoding="utf-8"))
     tasks = {name: Task(**task) for name, task in data["tasks"].items()}
     return Graded(data["earned"], tasks, tuple(data["modules"]))
@@ -100,9 +99,10 @@ def _main(wish: dict[str, Any]) -> None:
     from grader import plugin, run, tiers
     from grader.course import find
     from grader.processes.candidate import Candidate
+    from grader.processes.sandbox import Limits
 
     if wish["limits"]:
-        limits = dataclasses.replace(Candidate.limits, **wish["limits"])
+        limits = Limits(**wish["limits"])
         plugin.Candidate = functools.partial(Candidate, limits=limits)  # type: ignore[misc]
     hasty = type("Hasty", (tiers.Tier,), {"patience": wish["patience"]})
     tier = hasty(**vars(tiers.choose("twin")))

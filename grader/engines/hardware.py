@@ -69,6 +69,9 @@ class HardwareEngines:
         context = engine.create_execution_context()
         stream = cuda.Stream()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        known = {name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
+        if unknown := sorted(set(inputs) - known):
+            raise EngineError(f"the engine has no input {unknown[0]!r}, only {', '.join(sorted(known))}")
         outputs: dict[str, np.ndarray] = {}
         memory = []
         for name in names:

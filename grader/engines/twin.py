@@ -64,6 +64,9 @@ class TwinEngines:
 
 
 def _check(description: Description, inputs: dict[str, np.ndarray]) -> None:
+    known = {tensor.name for tensor in description.io if tensor.is_input}
+    if unknown := sorted(set(inputs) - known):
+        raise EngineError(f"the engine has no input {unknown[0]!r}, only {', '.join(sorted(known))}")
     for tensor in description.io:
         if not tensor.is_input:
             continue

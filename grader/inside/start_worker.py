@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path += filter(None, os.environ["TRTPREP_PACKAGES"].split(os.pathsep))
 
-from trtprep_worker.lockdown import start  # noqa: E402 (nothing may be imported before)
+from trtprep_worker.lockdown import start
 
 channel = start()
 

@@ -25,6 +25,7 @@ _DEVICE = Limits(wall_s=60, cpu_s=3600, memory_bytes=8192 * MIB, processes=512)
 _START_S = 60.0  # an import of a candidate's file included
 _DEVICE_SLACK_S = 30.0  # beyond the call's own time: the device may be the one that is slow
 _AUDIT_S = 30.0
+_KEPT_OUTPUT = 64 * 1024  # characters, over calls
 _LAST_WORDS_S = 2.0  # for the operating system to tell how a process ended
 
 
@@ -122,6 +123,7 @@ class Candidate:
     off: frozenset[str] = frozenset()  #: protections left out, for tests alone
     limits: Limits | None = None  #: of the worker; by the tier without
     seen_protections: dict[str, bool] = field(default_factory=dict)  #: of the last worker, as verified from inside
+    printed: str = ""  #: what calls have printed; whoever reads it may empty it
     _worker: Child | None = field(default=None, init=False)
     _device: Child | None = field(default=None, init=False)
     _refused: CallFailed | None = field(default=None, init=False)
@@ -143,6 +145,7 @@ class Candidate:
         try:
             reply = self._ask(worker, request)
         except CallFailed as failure:
+            self._keep(failure.output)
             with contextlib.suppress(CallFailed):  # how the worker ended says more than that the device did too
                 failure.evidence = self._audit()
             raise
@@ -150,12 +153,16 @@ class Candidate:
         worker.deadline(None)
         evidence = self._audit()
         output = worker.take_output()
+        self._keep(output)
         if "error" in reply:
             raised = _raised(reply["error"])
             ours = raised.message.startswith("the twin")
             reason = "stub" if raised.type == "NotImplementedError" and not ours else "raised"
             raise CallFailed(reason, str(raised), raised=raised, output=output, evidence=evidence)
         return Returned(reply["value"], evidence, output, elapsed)
+
+    def _keep(self, output: str) -> None:
+        self.printed = (self.printed + output)[-_KEPT_OUTPUT:]
 
     def close(self) -> None:
         """End both processes."""
@@ -205,14 +212,19 @@ class Candidate:
 
     def _start_worker(self, env: dict[str, str], fds: tuple[int, ...]) -> Child:
         return Child(
-            ["-X", "utf8", str(START_WORKER)], policy=worker_policy(self.answer, self.tier),
+            ["-u", "-X", "utf8", str(START_WORKER)], policy=worker_policy(self.answer, self.tier),
             limits=self.limits or (_GPU_WORKER if self.tier.devices else _WORKER),
             env=environment(self.tier) | env, pass_fds=fds, off=self.off,
         )  # fmt: skip
 
     def _import(self, worker: Child) -> None:
         worker.deadline(_START_S)
-        request = {"do": "import", "folder": str(self.answer.parent), "module": self.answer.stem, "tier": self.tier.name}
+        request = {
+            "do": "import",
+            "folder": str(self.answer.parent),
+            "module": self.answer.stem,
+            "tier": self.tier.name,
+        }
         try:
             reply = self._ask(worker, request | {"settings": self.tier.settings})
         except CallFailed as failure:

@@ -145,6 +145,7 @@ class Child:
 
     def take_output(self) -> str:
         """Return what it printed since the last call, at most `Limits.kept_output_bytes` of it."""
+        self._keeper.catch_up()
         return self._keeper.output.take()
 
     def kill(self) -> None:

@@ -29,4 +29,6 @@ def wait_ready(child: Child, seconds: float) -> None:
 def _failed(child: Child) -> SandboxError:
     ended = child.wait(10)
     printed = child.take_output().strip().splitlines()
-    return SandboxError(f"a trusted process {ended.detail}: {printed[-1] if printed else 'it printed nothing'} (run `trtprep doctor`)")
+    return SandboxError(
+        f"a trusted process {ended.detail}: {printed[-1] if printed else 'it printed nothing'} (run `trtprep doctor`)"
+    )

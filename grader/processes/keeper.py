@@ -78,6 +78,8 @@ class Keeper(threading.Thread):
         self._deadline: float | None = None
         self._wall_s = 0.0
         self._next_disk_look = 0.0
+        self._pipe: int | None = None
+        self._reading = threading.Lock()  # of the pipe, and of closing it
 
     def deadline(self, seconds: float | None) -> None:
         """Stop the process after so many seconds from now; None: never."""
@@ -89,6 +91,11 @@ class Keeper(threading.Thread):
         self._stopping = True
         if self.is_alive() and threading.current_thread() is not self:
             self.join()
+
+    def catch_up(self) -> None:
+        """Take in what was printed until now, without waiting for the thread to come round to it."""
+        if self._pipe is not None:
+            self._read_some()  # a pipe holds less than one chunk
 
     def run(self) -> None:
         """Thread body."""
@@ -119,6 +126,7 @@ class Keeper(threading.Thread):
         assert process.stdout is not None
         pipe = process.stdout.fileno()
         os.set_blocking(pipe, False)
+        self._pipe = pipe
         tree = Tree(process.pid, helpers=self._program.helpers, spared=self._program.spared)
         verdict = self._watch(process, pipe, tree)
         if verdict:
@@ -129,7 +137,9 @@ class Keeper(threading.Thread):
             process.kill()
             process.wait()
         self._read(pipe)
-        process.stdout.close()
+        with self._reading:
+            self._pipe = None
+            process.stdout.close()
         return verdict or self._over_output() or _natural_end(process.returncode)
 
     def _watch(self, process: subprocess.Popen[bytes], pipe: int, tree: Tree) -> Ended | None:
@@ -139,7 +149,7 @@ class Keeper(threading.Thread):
         look = time.monotonic()
         while process.poll() is None:
             wait_s = max(0.0, look + POLL_S - time.monotonic())
-            if poller.poll(wait_s * 1000) and not self._read_some(pipe):
+            if poller.poll(wait_s * 1000) and not self._read_some():
                 poller.unregister(pipe)
             if self._stopping:
                 return Ended("signal", "stopped by the grader (SIGKILL)")
@@ -152,20 +162,23 @@ class Keeper(threading.Thread):
                 look = time.monotonic()
         return None
 
-    def _read_some(self, pipe: int) -> bool:
+    def _read_some(self) -> bool:
         """Take in one chunk; return False at the end of the stream."""
-        try:
-            data = os.read(pipe, CHUNK_BYTES)
-        except BlockingIOError:
-            return True
-        self.output.add(data)
+        with self._reading:
+            if self._pipe is None:
+                return False
+            try:
+                data = os.read(self._pipe, CHUNK_BYTES)
+            except BlockingIOError:
+                return True
+            self.output.add(data)
         return bool(data)
 
     def _read(self, pipe: int) -> None:
         """Take in what a dead process left in the pipe, which a stray one might still hold open."""
         poller = select.poll()
         poller.register(pipe, select.POLLIN)
-        while poller.poll(0) and self._read_some(pipe) and self.output.total <= self._limits.output_bytes:
+        while poller.poll(0) and self._read_some() and self.output.total <= self._limits.output_bytes:
             pass
 
     def _over_output(self) -> Ended | None:

@@ -30,13 +30,21 @@ class Runner:
 
     def build(self, onnx: bytes, profiles: dict[str, Any] | None = None, *, seconds: float = 60) -> bytes:
         """A trusted plan of an ONNX model; ``profiles``: input name -> (min, opt, max) shapes."""
-        return self._ask({"do": "build", "onnx": onnx, "profiles": profiles or {}, "settings": self._tier.settings}, seconds)
+        return self._ask(
+            {"do": "build", "onnx": onnx, "profiles": profiles or {}, "settings": self._tier.settings}, seconds
+        )
 
     def inspect(self, plan: bytes) -> Inspection:
         """I/O names, types, shapes, profile bounds and layers, as the engine has them."""
         told = self._ask({"do": "inspect", "plan": plan}, 60)
         tensors = tuple(
-            Tensor(t["name"], t["dtype"], tuple(t["shape"]), t["is_input"], tuple(tuple(map(tuple, p)) for p in t["profiles"]))
+            Tensor(
+                t["name"],
+                t["dtype"],
+                tuple(t["shape"]),
+                t["is_input"],
+                tuple(tuple(map(tuple, p)) for p in t["profiles"]),
+            )
             for t in told["tensors"]
         )
         return Inspection(tensors, tuple(map(tuple, told["layers"])))

@@ -12,17 +12,19 @@ from grader.processes.sandbox import PROTECTIONS
 
 def print_examination(found: Examination, console: Console) -> None:
     console.print(f"Python {found.system['python']}, {found.system['system']}")
-    table = Table("tier", "TensorRT", "GPU", "works here", title="Tiers (auto takes the first that works)", title_justify="left")
+    title = "Tiers (auto takes the first that works)"
+    table = Table("tier", "TensorRT", "GPU", "works here", title=title, title_justify="left")
     for tier in found.tiers:
         state = "[green]yes[/green]" if not tier.missing else f"no: {escape(tier.missing)}"
-        table.add_row(tier.name, tier.tensorrt, tier.gpu, state)
+        table.add_row(tier.name, escape(tier.tensorrt), escape(tier.gpu), state)
     console.print(table)
     table = Table("protection", "on", "keeps a candidate's code from", title="Protections", title_justify="left")
     for protection in PROTECTIONS:
         status = found.protections[protection.name]
         mark = "[green]yes[/green]" if status.active else "[red]no[/red]"
-        note = f"\n[yellow]{status.why}[/yellow]" + (f"\nmend: {status.mend}" if status.mend else "") if status.why else ""
-        table.add_row(protection.name, mark, protection.prevents + note)
+        note = f"\n[yellow]{escape(status.why)}[/yellow]" if status.why else ""
+        mend = f"\nmend: {escape(status.mend)}" if status.why and status.mend else ""
+        table.add_row(protection.name, mark, protection.prevents + note + mend)
     console.print(table)
     missing = [name for name, version in found.packages.items() if not version]
     console.print("packages: " + ", ".join(f"{n} {v}" for n, v in found.packages.items() if v))
@@ -30,5 +32,6 @@ def print_examination(found: Examination, console: Console) -> None:
         console.print(f"[red]missing: {', '.join(missing)}[/red] (pip install -e .)")
     for extra, absent in found.extras.items():
         if absent:
-            console.print(f"[dim]extra {extra}: {', '.join(absent)} not installed (pip install -e '.\\[{extra}]')[/dim]")
-    console.print(f"cache: {found.cache}")
+            mend = escape(f"pip install -e '.[{extra}]'")
+            console.print(f"[dim]extra {extra}: {', '.join(absent)} not installed ({mend})[/dim]")
+    console.print(f"cache: {escape(found.cache)}")

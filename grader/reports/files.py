@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
 import tempfile
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 from grader.score import RunResult, Status, TaskResult
@@ -14,13 +17,27 @@ from grader.score import RunResult, Status, TaskResult
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+class ReportError(RuntimeError):
+    """A report cannot be written where it was asked for; the text says where and why."""
+
+
+def check_writable(path: Path) -> None:
+    """Find out before a long run whether its report can be written. Raises ReportError."""
+    with _spoken(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
+            pass
+
+
 def write_json(result: RunResult, path: Path) -> None:
-    """Write schema 1. Raises OSError."""
-    _write(path, json.dumps(result.as_data(), indent=2).encode() + b"\n")
+    """Write schema 1. Raises ReportError."""
+    _write(path, json.dumps(result.as_data(), indent=2, allow_nan=False).encode() + b"\n")
 
 
 def write_junit(result: RunResult, path: Path) -> None:
-    """Write JUnit XML: a suite per exercise, a case per task. Raises OSError."""
+    """Write JUnit XML: a suite per exercise, a case per task. Raises ReportError."""
     suites = ET.Element("testsuites", name="trtprep")
     for exercise in result.exercises:
         statuses = [task.status for task in exercise.tasks]
@@ -51,8 +68,22 @@ def _case(suite: ET.Element, exercise_id: str, task: TaskResult) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """All or nothing: a report that is half written would be read as a whole one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        file.write(data)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    with _spoken(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+
+
+@contextlib.contextmanager
+def _spoken(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ReportError(f"cannot write {path} ({error.strerror}): give another file") from error

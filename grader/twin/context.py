@@ -84,7 +84,9 @@ class IExecutionContext:
         if tensor is None or tensor.is_input:
             return -1
         largest = {
-            n: self.engine.bounds(n, self.active_optimization_profile)[2] for n, t in self.engine.io.items() if t.is_input
+            n: self.engine.bounds(n, self.active_optimization_profile)[2]
+            for n, t in self.engine.io.items()
+            if t.is_input
         }
         shape = self.engine.shapes.outputs(largest)[name]
         return -1 if -1 in shape else _bytes(tensor, shape)
@@ -102,7 +104,9 @@ class IExecutionContext:
         if type(address) is not int or not 0 <= address < 1 << 64:
             raise TypeError(f"set_tensor_address({name!r}): an address is an integer, not {address!r:.80}")
         if address % _ALIGN:
-            message = f"tensor {name!r}: the address {address:#x} is not a multiple of {_ALIGN}, which TensorRT asks for"
+            message = (
+                f"tensor {name!r}: the address {address:#x} is not a multiple of {_ALIGN}, which TensorRT asks for"
+            )
             self._world.driver.finding(Misuse("alignment", f"{message}: start each tensor on such a boundary"))
         self._addresses[name] = address
         return True
@@ -115,7 +119,7 @@ class IExecutionContext:
         driver = self._world.driver
         if len(bindings) != len(self.engine.io):
             tensors = ", ".join(self.engine.io)
-            problem = f"execute_v2: {len(bindings)} bindings for {len(self.engine.io)} tensors; give the addresses of {tensors}"
+            problem = f"execute_v2: {len(bindings)} bindings for {len(self.engine.io)} tensors; give those of {tensors}"
             driver.finding(Misuse("bindings", problem))
             self._world.refuse("IExecutionContext::executeV2", problem)
             return False
@@ -138,7 +142,10 @@ class IExecutionContext:
         if shapes is None:
             unset = self.infer_shapes()
             problem = next(iter(self._refused.values()), "")
-            problem = problem or f"the shape of input {unset[0] if unset else '?'!r} was never set: call set_input_shape first"
+            problem = (
+                problem
+                or f"the shape of input {unset[0] if unset else '?'!r} was never set: call set_input_shape first"
+            )
             return self._refuse(what, "shape", problem)
         missing = [n for n in self.engine.io if not self._addresses.get(n)]
         if missing:
@@ -147,7 +154,9 @@ class IExecutionContext:
         all_shapes = shapes | self.engine.shapes.outputs(shapes)
         for name, shape in all_shapes.items():
             if -1 in shape:
-                raise Unsupported(f"the twin cannot run this engine: the shape of output {name!r} depends on the inputs' values")
+                raise Unsupported(
+                    f"the twin cannot run this engine: the shape of output {name!r} depends on the inputs' values"
+                )
         spans = {name: self._span(tensor, all_shapes[name]) for name, tensor in self.engine.io.items()}
         reads = {n: s for n, s in spans.items() if self.engine.io[n].is_input}
         writes = {n: s for n, s in spans.items() if not self.engine.io[n].is_input}
@@ -160,7 +169,11 @@ class IExecutionContext:
             for name, span in writes.items():
                 data = np.ascontiguousarray(outputs[name])
                 if data.nbytes != span.size:
-                    raise Misuse("execution", f"output {name!r} came out with shape {data.shape}, not {all_shapes[name]}", line=line)
+                    raise Misuse(
+                        "execution",
+                        f"output {name!r} came out with shape {data.shape}, not {all_shapes[name]}",
+                        line=line,
+                    )
                 span.write(data.reshape(-1).view(np.uint8), data.dtype.name)
             self._world.record(Run(self.engine.digest, inputs, outputs, line))
 
@@ -173,7 +186,9 @@ class IExecutionContext:
         try:
             return self.engine.executor.run(inputs)
         except ExecutionError as error:
-            raise Misuse("execution", f"the engine failed on this input: {error}", error="unspecified launch failure", line=line) from error
+            raise Misuse(
+                "execution", f"the engine failed on this input: {error}", error="unspecified launch failure", line=line
+            ) from error
 
     def pending(self) -> Operation | None:
         """A run of this context that is still to come."""
@@ -184,7 +199,11 @@ class IExecutionContext:
         current = driver.need_context(what)
         if current != self.engine.home:
             message = f"{what}: the engine was loaded in another CUDA context than the one that is current now"
-            raise Misuse("context", f"{message}: make the context (import pycuda.autoinit) before the engine", error="invalid resource handle")
+            raise Misuse(
+                "context",
+                f"{message}: make the context (import pycuda.autoinit) before the engine",
+                error="invalid resource handle",
+            )
 
     def _refuse(self, what: str, kind: str, problem: str) -> bool:
         self._world.driver.finding(Misuse(kind, f"{what}: {problem}"))
@@ -218,10 +237,12 @@ class IExecutionContext:
     def _load(self, name: str, span: Span, shape: tuple[int, ...], line: str) -> np.ndarray:
         dtype = NUMPY[self.engine.io[name].dtype]
         if not span.written:
-            message = f"input {name!r} {shape} is read from memory that was not (all) written: copy the whole input there first"
+            message = f"input {name!r} {shape} is read from memory that was not (all) written: copy it there first"
             self._world.driver.finding(Misuse("unwritten", message), line)
         if foreign := span.foreign(dtype):
-            message = f"input {name!r} is {dtype}, but the bytes copied to its address are {foreign}: convert the array first"
+            message = (
+                f"input {name!r} is {dtype}, but the bytes copied to its address are {foreign}: convert the array first"
+            )
             self._world.driver.finding(Misuse("dtype", message), line)
         raw = span.read()
         return (raw != 0 if dtype == "bool" else raw.view(dtype)).reshape(shape)

@@ -67,7 +67,11 @@ class Device:
         if type(do) is not str or do not in _FIELDS:
             raise ValueError(f"unknown command {do!r:.80}")
         for name, kind in _FIELDS[do].items():
-            if name not in request or not isinstance(request[name], kind) or (kind is int and isinstance(request[name], bool)):
+            if (
+                name not in request
+                or not isinstance(request[name], kind)
+                or (kind is int and isinstance(request[name], bool))
+            ):
                 raise ValueError(f"command {do!r} needs {name!r}")
         released = request.get("release", [])
         if not isinstance(released, list) or not all(type(h) is int for h in released):
@@ -107,7 +111,12 @@ class Device:
             findings = [f.as_data() for f in self.driver.audit()]
             world = self.session.world
             runs = [{"plan": r.plan, "inputs": r.inputs, "outputs": r.outputs, "line": r.line} for r in world.runs]
-            return {"findings": findings, "runs": runs, "dropped_runs": world.dropped_runs, "builds": self.session.builds}
+            return {
+                "findings": findings,
+                "runs": runs,
+                "dropped_runs": world.dropped_runs,
+                "builds": self.session.builds,
+            }
         raise ValueError(f"unknown control command {do!r}")
 
 

@@ -24,10 +24,13 @@ _NO_CONTEXT = "no CUDA context is current in this thread (import pycuda.autoinit
 #: What a client may call, and nothing else.
 COMMANDS = frozenset(
     (
-        "init", "make_context", "retain_primary_context", "push_context", "pop_context", "detach_context", "context_synchronize",
-        "mem_alloc", "mem_free", "mem_get_info", "memcpy_htod", "memcpy_dtoh", "memcpy_dtod", "memset", "memcpy_htod_async",
+        "init", "make_context", "retain_primary_context", "push_context", "pop_context", "detach_context",
+        "context_synchronize",
+        "mem_alloc", "mem_free", "mem_get_info", "memcpy_htod", "memcpy_dtoh", "memcpy_dtod", "memset",
+        "memcpy_htod_async",
         "memcpy_dtoh_async", "host_misuse", "stream_create", "stream_destroy", "stream_synchronize", "stream_query",
-        "stream_wait_event", "event_create", "event_destroy", "event_record", "event_synchronize", "event_query", "event_elapsed",
+        "stream_wait_event", "event_create", "event_destroy", "event_record", "event_synchronize", "event_query",
+        "event_elapsed",
     )
 )  # fmt: skip
 
@@ -55,7 +58,9 @@ class Driver:
     _contexts: set[int] = field(default_factory=set)  #: alive
     _initialised: bool = False
     _made: int = 0
-    _pinned: dict[int, Allocation] = field(default_factory=dict)  #: host memory that copies ran from or to, by its number
+    _pinned: dict[int, Allocation] = field(
+        default_factory=dict
+    )  #: host memory that copies ran from or to, by its number
     _reported: set[int] = field(default_factory=set)  #: addresses of leaks that a call was told of
 
     def finding(self, misuse: Misuse, line: str = "") -> None:
@@ -95,7 +100,11 @@ class Driver:
     def detach_context(self, context: int) -> None:
         """The context ends, and all its memory with it, which must not be in use any more."""
         if context not in self._contexts:
-            raise Misuse("context", "Context.detach: this context has ended already", error="cuCtxDetach failed: invalid device context")
+            raise Misuse(
+                "context",
+                "Context.detach: this context has ended already",
+                error="cuCtxDetach failed: invalid device context",
+            )
         for allocation in self.memory.live():
             if allocation.context == context:
                 self._settle(allocation)
@@ -143,7 +152,9 @@ class Driver:
         whole, waiting = Span(allocation, 0, allocation.size), len(self.delivered)
         while (busy := self.streams.touching(writes=(whole,))) is not None:
             if not busy.quiet:
-                about = f"{allocation.describe()} {'were let go' if finalizer else 'freed'} while {busy.what} ({busy.line})"
+                about = (
+                    f"{allocation.describe()} {'were let go' if finalizer else 'freed'} while {busy.what} ({busy.line})"
+                )
                 misuse = Misuse("freed", f"{about} still needs them: synchronize its stream first")
                 self.finding(misuse, busy.line if finalizer else "")
             self.streams.finish(busy)
@@ -173,7 +184,10 @@ class Driver:
     def memcpy_dtod(self, dest: int, src: int, size: int, stream: int | None = None) -> None:
         """Without a stream it goes to the default one; the host does not wait for it there either."""
         self.need_context("cuMemcpyDtoD")
-        source, target = self.memory.span(src, size, "memcpy_dtod source"), self.memory.span(dest, size, "memcpy_dtod target")
+        source, target = (
+            self.memory.span(src, size, "memcpy_dtod source"),
+            self.memory.span(dest, size, "memcpy_dtod target"),
+        )
         line = self.line
 
         def run() -> None:
@@ -187,7 +201,9 @@ class Driver:
         """As `memcpy_dtod`: the host does not wait for it."""
         self.need_context("cuMemset")
         if not 1 <= len(pattern) <= 4 or not 0 <= count <= MOST_BYTES:
-            raise Misuse("alloc", f"memset of {count} x {len(pattern)} bytes: 1, 2 or 4 bytes, {MOST_BYTES} in all at most")
+            raise Misuse(
+                "alloc", f"memset of {count} x {len(pattern)} bytes: 1, 2 or 4 bytes, {MOST_BYTES} in all at most"
+            )
         span = self.memory.span(dest, len(pattern) * count, "memset")
 
         def run() -> None:
@@ -196,7 +212,9 @@ class Driver:
         what = "memset" if stream is None else "memset_async"
         self.enqueue(stream or DEFAULT, what, run, writes=(span,), quiet=stream is None)
 
-    def memcpy_htod_async(self, dest: int, data: bytes, dtype: str, copy: int, host: tuple[int, int, int], stream: int) -> None:
+    def memcpy_htod_async(
+        self, dest: int, data: bytes, dtype: str, copy: int, host: tuple[int, int, int], stream: int
+    ) -> None:
         """``host`` says which pinned memory ``data`` was read from: its number, its size, the offset."""
         self.need_context("cuMemcpyHtoDAsync")
         span, pinned = self.memory.span(dest, len(data), "memcpy_htod_async"), self._host_span(host, len(data))
@@ -208,13 +226,17 @@ class Driver:
             for op, brought in bringing:
                 start, stop = max(brought.offset, pinned.offset), min(brought.stop, pinned.stop)
                 if op.result is not None:
-                    array[start - pinned.offset : stop - pinned.offset] = op.result[start - brought.offset : stop - brought.offset]
+                    array[start - pinned.offset : stop - pinned.offset] = op.result[
+                        start - brought.offset : stop - brought.offset
+                    ]
             span.write(array, dtype)
             self.delivered.append(HostCopy(copy))
 
         self.enqueue(stream, "memcpy_htod_async", run, reads=(pinned,), writes=(span,))
 
-    def memcpy_dtoh_async(self, src: int, size: int, dtype: str, copy: int, host: tuple[int, int, int], stream: int) -> None:
+    def memcpy_dtoh_async(
+        self, src: int, size: int, dtype: str, copy: int, host: tuple[int, int, int], stream: int
+    ) -> None:
         self.need_context("cuMemcpyDtoHAsync")
         span, pinned = self.memory.span(src, size, "memcpy_dtoh_async"), self._host_span(host, size)
         line = self.line
@@ -295,7 +317,9 @@ class Driver:
                     span.unwrite()
         return op
 
-    def _now(self, what: str, run: Callable[[], None], *, reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = ()) -> None:
+    def _now(
+        self, what: str, run: Callable[[], None], *, reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = ()
+    ) -> None:
         self.streams.synchronize_blocking()
         busy = self.streams.touching(reads, writes)
         if busy is not None:
@@ -325,7 +349,7 @@ class Driver:
         """What is still wrong when a call has ended: work nobody waited for, memory nobody freed."""
         for op in self.streams.pending():
             if not op.quiet:
-                message = f"{op.what} was never waited for, so its results are undefined: synchronize its stream before you read them"
+                message = f"{op.what} was never waited for, so its results are undefined: synchronize its stream first"
                 self.finding(Misuse("not-waited", message), op.line)
         while self.streams.pending():
             try:
@@ -336,6 +360,8 @@ class Driver:
         for allocation in self.memory.live():
             if allocation.address not in self._reported:
                 self._reported.add(allocation.address)
-                message = f"{allocation.size} bytes of device memory were never freed: call free(), or let the allocation go"
+                message = (
+                    f"{allocation.size} bytes of device memory were never freed: call free(), or let the allocation go"
+                )
                 self.finding(Misuse("leak", message), allocation.line)
         return self.findings

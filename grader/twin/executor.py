@@ -34,7 +34,6 @@ class Executor:
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         # Idle threads sleep instead of spinning: grader, worker, device and runner share the same few cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the candidate's process needs the cores too
         self._errors = _errors()
         try:
             self._session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])

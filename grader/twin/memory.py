@@ -14,7 +14,7 @@ import numpy as np
 
 from .misuse import Misuse
 
-#: Repeated, these two bytes are a NaN as float16, bfloat16, float32 and float64.
+#: Repeated, these two bytes are a NaN as float16, bfloat16 and float32 (TensorRT has no tensors of float64).
 POISON = b"\xb5\xff"
 TOTAL_BYTES = 4 << 30
 #: One command moves at most this much: a message between the processes is bounded too.
@@ -130,11 +130,17 @@ class Memory:
     def allocate(self, size: int, line: str, context: int = 0) -> Allocation:
         """Raises Misuse for sizes below 1 (as cuMemAlloc does) and when the device is full."""
         if size < 1:
-            raise Misuse("alloc", f"mem_alloc({size}): the size must be at least 1 byte", error="cuMemAlloc failed: invalid argument")
+            raise Misuse(
+                "alloc",
+                f"mem_alloc({size}): the size must be at least 1 byte",
+                error="cuMemAlloc failed: invalid argument",
+            )
         if self.used_bytes + size > self.total_bytes:
             free = self.total_bytes - self.used_bytes
             raise Misuse(
-                "alloc", f"mem_alloc({size}): {free} of {self.total_bytes} bytes are free", error="cuMemAlloc failed: out of memory"
+                "alloc",
+                f"mem_alloc({size}): {free} of {self.total_bytes} bytes are free",
+                error="cuMemAlloc failed: out of memory",
             )
         allocation = Allocation(self._next, size, line, np.zeros(size, np.uint8), context=context)
         self._next += -(-(size + _GUARD) // _ALIGN) * _ALIGN
@@ -146,7 +152,11 @@ class Memory:
     def free(self, address: int, line: str) -> Allocation:
         allocation = self.find(address)
         if allocation is None or allocation.address != address:
-            raise Misuse("free", f"free of {address:#x}, which is not the start of an allocation", error="cuMemFree failed: invalid argument")
+            raise Misuse(
+                "free",
+                f"free of {address:#x}, which is not the start of an allocation",
+                error="cuMemFree failed: invalid argument",
+            )
         if allocation.freed:
             message = f"{allocation.describe()} was freed twice, first at {allocation.freed}: free it in one place only"
             raise Misuse("free", message, error="cuMemFree failed: invalid argument")
@@ -165,7 +175,9 @@ class Memory:
             kind = "a null address" if address == 0 else f"{address:#x}, which is not device memory (a host address?)"
             raise Misuse("address", f"{what}: the address is {kind}; give it what mem_alloc returned")
         if allocation.freed:
-            raise Misuse("freed", f"{what}: the address is in {allocation.describe()}, which was freed at {allocation.freed}")
+            raise Misuse(
+                "freed", f"{what}: the address is in {allocation.describe()}, which was freed at {allocation.freed}"
+            )
         if address + size > allocation.end:
             has = allocation.end - address
             raise Misuse("too-small", f"{what}: needs {size} bytes, but only {has} are left of {allocation.describe()}")

@@ -12,7 +12,7 @@ _NOT_A_MODEL = b"\xff"
 
 
 def checked(model: bytes) -> bytes:
-    """``model``, or bytes that do not parse when it does not. Raises ValueError when it keeps tensors in other files."""
+    """``model``, or bytes that do not parse when it does not. Raises ValueError when tensors lie in other files."""
     if not isinstance(model, bytes):
         raise TypeError(f"the model's bytes are needed, not {type(model).__name__}")
     try:
@@ -23,8 +23,8 @@ def checked(model: bytes) -> bytes:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             where = next((e.value for e in tensor.external_data if e.key == "location"), "?")
             raise ValueError(
-                f"tensor {tensor.name[:80]!r} keeps its data in another file ({where[:80]!r}): parse_from_file reads such"
-                " files, or give parse() the path of the model as well"
+                f"tensor {tensor.name[:80]!r} keeps its data in another file ({where[:80]!r}): parse_from_file reads"
+                " such files, or give parse() the path of the model as well"
             )
     return model
 

@@ -18,7 +18,8 @@ from .runtime import EngineInspector, ICudaEngine, Runtime
 #: Refused wherever they occur, and why.
 _CALLS_BACK = dict.fromkeys(
     ("progress_monitor", "gpu_allocator", "error_recorder", "profiler", "temporary_allocator", "set_output_allocator",
-     "get_output_allocator", "set_debug_listener", "get_debug_listener", "build_serialized_network_to_stream", "logger"),
+     "get_output_allocator", "set_debug_listener", "get_debug_listener", "build_serialized_network_to_stream",
+     "logger"),
     "it would have to call back into your process",
 )  # fmt: skip
 _FILES = dict.fromkeys(
@@ -27,7 +28,14 @@ _FILES = dict.fromkeys(
     "it would read files or load libraries in the device process",
 )  # fmt: skip
 _POINTERS = dict.fromkeys(
-    ("load_initializer", "load_model_proto", "parse_model_proto", "profile_stream", "set_device_memory", "device_memory"),
+    (
+        "load_initializer",
+        "load_model_proto",
+        "parse_model_proto",
+        "profile_stream",
+        "set_device_memory",
+        "device_memory",
+    ),
     "it takes raw pointers, which mean nothing in the device process",
 )
 REFUSED = _CALLS_BACK | _FILES | _POINTERS
@@ -36,15 +44,19 @@ _METHODS: dict[type, frozenset[str]] = {
     Runtime: frozenset({"deserialize_cuda_engine"}),
     ICudaEngine: frozenset(
         {
-            "get_tensor_name", "get_tensor_mode", "get_tensor_dtype", "get_tensor_shape", "get_tensor_location", "get_tensor_format",
-            "get_tensor_format_desc", "get_tensor_vectorized_dim", "get_tensor_bytes_per_component", "is_shape_inference_io",
-            "get_tensor_components_per_element", "get_tensor_profile_shape", "create_execution_context", "create_engine_inspector",
+            "get_tensor_name", "get_tensor_mode", "get_tensor_dtype", "get_tensor_shape", "get_tensor_location",
+            "get_tensor_format",
+            "get_tensor_format_desc", "get_tensor_vectorized_dim", "get_tensor_bytes_per_component",
+            "is_shape_inference_io",
+            "get_tensor_components_per_element", "get_tensor_profile_shape", "create_execution_context",
+            "create_engine_inspector",
             "serialize", "__getitem__",
         }
     ),
     IExecutionContext: frozenset(
         {
-            "set_optimization_profile_async", "set_input_shape", "get_tensor_shape", "get_tensor_strides", "get_max_output_size",
+            "set_optimization_profile_async", "set_input_shape", "get_tensor_shape", "get_tensor_strides",
+            "get_max_output_size",
             "infer_shapes", "set_tensor_address", "get_tensor_address", "execute_v2", "execute_async_v3",
         }
     ),
@@ -118,7 +130,7 @@ def assign(target: Any, name: Any, new: Any) -> None:
 def _refuse(target: Any, name: Any) -> None:
     if type(name) is not str:
         raise TypeError("an attribute's name is text")
-    if name in REFUSED and (_defined(target, name) is not None or hasattr(getattr(trt, type(target).__name__, None), name)):
+    if name in REFUSED and (_defined(target, name) is not None or _real_has(type(target), name)):
         raise Unsupported(f"the twin has no {type(target).__name__}.{name}: {REFUSED[name]}")
 
 
@@ -128,8 +140,19 @@ def _defined(target: Any, name: str) -> Any:
     return next((vars(c)[name] for c in classes if name in vars(c)), None)
 
 
+def _real_has(kind: type, name: str) -> bool:
+    """Whether TensorRT's class of the same name has it, and has it of its own."""
+    real = getattr(trt, kind.__name__, None)
+    return isinstance(real, type) and name in vars(real)
+
+
 def _missing(target: Any, name: str) -> Exception:
-    kind = type(target).__name__
-    if not name.startswith("_") and isinstance(target, TWIN) and hasattr(getattr(trt, kind, None), name):
-        return Unsupported(f"the twin has no {kind}.{name} yet")
-    return AttributeError(f"{kind!r} object has no attribute {name[:200]!r}")
+    kind = type(target)
+    if (
+        kind in _METHODS
+        and name not in _METHODS[kind] | _PROPERTIES[kind]
+        and not name.startswith("_")
+        and _real_has(kind, name)
+    ):
+        return Unsupported(f"the twin has no {kind.__name__}.{name} yet")
+    return AttributeError(f"{kind.__name__!r} object has no attribute {name[:200]!r}")

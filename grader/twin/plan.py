@@ -98,7 +98,9 @@ def unseal(data: bytes, key: bytes, tensorrt: str) -> Plan:
     ends = (lengths[0], lengths[0] + lengths[1])
     description = Description.from_data(json.loads(body[ends[1] :]))
     if description.tensorrt != tensorrt:
-        raise PlanError(f"the plan was built by TensorRT-RTX {description.tensorrt}, this is {tensorrt}: build it again")
+        raise PlanError(
+            f"the plan was built by TensorRT-RTX {description.tensorrt}, this is {tensorrt}: build it again"
+        )
     return Plan(bytes(body[: ends[0]]), bytes(body[ends[0] : ends[1]]), description)
 
 

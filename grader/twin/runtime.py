@@ -20,7 +20,11 @@ from .plan import IOTensor, PlanError
 from .world import World
 
 _ERROR = trt.ILogger.Severity.ERROR
-_OWN_ARENA = (None, trt.ExecutionContextAllocationStrategy.STATIC, trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE)
+_OWN_ARENA = (
+    None,
+    trt.ExecutionContextAllocationStrategy.STATIC,
+    trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE,
+)
 
 
 class Runtime:
@@ -31,7 +35,9 @@ class Runtime:
         """The engine, or None with the reason logged."""
         world = self._world
         if not isinstance(serialized_engine, bytes):
-            raise TypeError(f"deserialize_cuda_engine(): the plan's bytes are needed, not {type(serialized_engine).__name__}")
+            raise TypeError(
+                f"deserialize_cuda_engine(): the plan's bytes are needed, not {type(serialized_engine).__name__}"
+            )
         try:
             return ICudaEngine(world, world.plans.load(serialized_engine), serialized_engine)
         except (PlanError, ExecutionError) as error:
@@ -136,7 +142,9 @@ class ICudaEngine:
 
     def create_execution_context(self, strategy: object = None) -> IExecutionContext:
         if strategy not in _OWN_ARENA:
-            raise Unsupported(f"the twin cannot give a context memory of your own ({strategy}): it has no arena to plan")
+            raise Unsupported(
+                f"the twin cannot give a context memory of your own ({strategy}): it has no arena to plan"
+            )
         return IExecutionContext(self._world, self)
 
     def create_engine_inspector(self) -> EngineInspector:

@@ -263,7 +263,16 @@ _OWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 #: Errors of a command that are the candidate's to see, by the name under which the client raises them.
 EXPECTED = (
-    (Misuse, "Misuse"), (Unsupported, "NotImplementedError"), (IndexError, "IndexError"), (AttributeError, "AttributeError"),
-    (TypeError, "TypeError"), (LookupError, "ValueError"), (ValueError, "ValueError"), (RuntimeError, "RuntimeError"),
-    (ArithmeticError, "ValueError"), (MemoryError, "RuntimeError"), (BufferError, "ValueError"), (EncodeError, "ValueError"),
-)  # fmt: skip
+    (Misuse, "Misuse"),
+    (Unsupported, "NotImplementedError"),
+    (IndexError, "IndexError"),
+    (AttributeError, "AttributeError"),
+    (TypeError, "TypeError"),
+    (LookupError, "ValueError"),
+    (ValueError, "ValueError"),
+    (RuntimeError, "RuntimeError"),
+    (ArithmeticError, "ValueError"),
+    (MemoryError, "RuntimeError"),
+    (BufferError, "ValueError"),
+    (EncodeError, "ValueError"),
+)

@@ -24,7 +24,9 @@ class ShapeRules:
         large = [c for c in model.graph.initializer if math.prod(c.dims) > _SMALL]
         for constant in large:
             model.graph.initializer.remove(constant)
-            model.graph.input.append(onnx.helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims))
+            model.graph.input.append(
+                onnx.helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims)
+            )
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
         self._model = model
@@ -47,7 +49,9 @@ class ShapeRules:
         model.CopyFrom(self._model)
         for value in model.graph.input:
             if value.name in inputs:
-                value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, self._types[value.name], inputs[value.name]))
+                value.CopyFrom(
+                    onnx.helper.make_tensor_value_info(value.name, self._types[value.name], inputs[value.name])
+                )
         try:
             inferred = shape_inference.infer_shapes(model, data_prop=True)
         except shape_inference.InferenceError:
@@ -68,7 +72,9 @@ class ShapeRules:
             ones = self._shapes_when_filled(inputs, 1)
         except ExecutionError:  # ones are no good as indices, say; zeros are the safer guess
             ones = zeros
-        return {name: tuple(a if a == b else -1 for a, b in zip(zeros[name], ones[name], strict=True)) for name in zeros}
+        return {
+            name: tuple(a if a == b else -1 for a, b in zip(zeros[name], ones[name], strict=True)) for name in zeros
+        }
 
     def _shapes_when_filled(self, inputs: dict[str, tuple[int, ...]], fill: int) -> dict[str, tuple[int, ...]]:
         filled = {n: np.full(s, fill, onnx.helper.tensor_dtype_to_np_dtype(self._types[n])) for n, s in inputs.items()}

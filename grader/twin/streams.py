@@ -91,7 +91,7 @@ class Streams:
         return handle
 
     def destroy(self, handle: int) -> None:
-        """cuStreamDestroy: returns at once; what is pending still runs, and its stream cannot be waited for any more."""
+        """cuStreamDestroy: returns at once; what is pending still runs, but the stream cannot be waited for."""
         if handle == DEFAULT:
             raise Misuse("stream", "the default stream cannot be destroyed", error="invalid resource handle")
         self.get(handle).destroyed = True
@@ -125,15 +125,16 @@ class Streams:
                 if span is not None:
                     raise Misuse(
                         "race",
-                        f"{op.what} and {earlier.what} ({earlier.line}) touch {span.allocation.describe()} on two streams"
-                        " with nothing that orders them: let this stream wait for an event that the other records, or synchronize",
+                        f"{op.what} and {earlier.what} ({earlier.line}) touch {span.allocation.describe()} on two"
+                        " streams with nothing that orders them: let this stream wait for an event that the other"
+                        " records, or synchronize",
                     )
 
     def pending(self) -> list[Operation]:
         return [op for stream in self._streams.values() for op in stream.pending]
 
     def touching(self, reads: Iterable[Span] = (), writes: Iterable[Span] = ()) -> Operation | None:
-        """A pending operation that clashes with one of these reads and writes; one that must be waited for comes first."""
+        """A pending operation that clashes with these reads and writes; one that must be waited for comes first."""
         probe = Operation("", "", lambda: None, tuple(reads), tuple(writes))
         found = sorted((op for op in self.pending() if probe.clashes(op)), key=lambda op: op.quiet)
         return found[0] if found else None
@@ -161,7 +162,7 @@ class Streams:
             self._drain(stream, stream.issued)
 
     def query(self, handle: int) -> bool:
-        """cuStreamQuery: pending work is "not yet" done once, and has run the next time, so that a polling loop ends."""
+        """cuStreamQuery: pending work is "not yet" done once, and has run the next time, so polling ends."""
         stream = self.get(handle)
         if stream.pending and not stream.asked:
             stream.asked = True
@@ -203,7 +204,9 @@ class Streams:
         if first is None or second is None:
             raise Misuse("event", "time_since: an event was never recorded", error="invalid resource handle")
         if first.seconds is None or second.seconds is None:
-            raise Misuse("event", "time_since: an event was not waited for: synchronize it first", error="device not ready")
+            raise Misuse(
+                "event", "time_since: an event was not waited for: synchronize it first", error="device not ready"
+            )
         return (second.seconds - first.seconds) * 1e3
 
     def event_query(self, event: int) -> bool:
@@ -223,7 +226,9 @@ class Streams:
 
     def _known(self, event: int) -> _Event | None:
         if event not in self._events:
-            raise Misuse("event", f"event handle {event:#x} is not an event, or was destroyed", error="invalid resource handle")
+            raise Misuse(
+                "event", f"event handle {event:#x} is not an event, or was destroyed", error="invalid resource handle"
+            )
         return self._events[event]
 
     def _new_handle(self, first: int) -> int:

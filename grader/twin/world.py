@@ -51,7 +51,11 @@ class World:
 
     def _audit_fits(self) -> bool:
         arrays = [a for run in self.runs for a in (*run.inputs.values(), *run.outputs.values())]
-        return len(self.runs) <= MOST_RUNS and len(arrays) <= MOST_ARRAYS and sum(a.nbytes for a in arrays) <= MOST_RUN_BYTES
+        return (
+            len(self.runs) <= MOST_RUNS
+            and len(arrays) <= MOST_ARRAYS
+            and sum(a.nbytes for a in arrays) <= MOST_RUN_BYTES
+        )
 
     def refuse(self, where: str, what: str) -> None:
         """Log an error the way TensorRT does."""

@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
 
-from grading import answer_file, grade, solution_source  # noqa: E402
+from tests.grading import answer_file, grade, solution_source
 
-from grader.course import exercises, find  # noqa: E402
+from grader.course import exercises, find
 
 if sys.version_info >= (3, 11):
     import tomllib

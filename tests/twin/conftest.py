@@ -9,6 +9,7 @@ import pytest
 
 from tests.twin.harness import KEY, RawDevice, Twin, Zygotes
 from tests.twin.plans import all_plans
+from tests.twin.raw_client import Client
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,12 @@ def twin(zygotes: Zygotes, plan_folder: Path, tmp_path: Path) -> Twin:
     for plan in plan_folder.iterdir():
         (tmp_path / plan.name).symlink_to(plan)
     return Twin(zygotes, tmp_path)
+
+
+@pytest.fixture
+def client(plan_folder: Path) -> Client:
+    """A client of a device in this very process."""
+    return Client((plan_folder / "relu.plan").read_bytes())
 
 
 @pytest.fixture

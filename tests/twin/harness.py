@@ -72,7 +72,11 @@ class Zygotes:
         for role in ("device", "program"):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-            command = [sys.executable, "-P", str(_ZYGOTE), role] if sys.version_info >= (3, 11) else [sys.executable, str(_ZYGOTE), role]
+            command = (
+                [sys.executable, "-P", str(_ZYGOTE), role]
+                if sys.version_info >= (3, 11)
+                else [sys.executable, str(_ZYGOTE), role]
+            )
             self._processes.append(subprocess.Popen(command, stdin=theirs, env=environment))
             theirs.close()
             self._ends[role] = ours

@@ -45,9 +45,9 @@ def enum(cls: str, name: str) -> dict[str, str]:
 
 
 def all_plans(key: bytes) -> dict[str, bytes]:
-    """By name: ``relu`` and ``half`` (2x3), ``batch`` (-1x4, up to 8, two profiles: to 4, to 8), ``two`` (x + y), ``scalar``."""
+    """By name. ``relu``, ``half``, ``bytes`` and ``two`` (x + y) are 2x3; ``batch`` is -1x4, profiles to 4 and 8."""
     make = Maker(key)
-    plans = {
+    return {
         "relu": make.build(_relu(make, (2, 3))),
         "half": make.build(_relu(make, (2, 3), "HALF")),
         "bytes": make.build(_cast(make)),
@@ -55,7 +55,6 @@ def all_plans(key: bytes) -> dict[str, bytes]:
         "two": make.build(_sum(make)),
         "scalar": make.build(_relu(make, ())),
     }
-    return plans
 
 
 def _relu(make: Maker, shape: tuple[int, ...], dtype: str = "FLOAT") -> dict:

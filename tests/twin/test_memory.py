@@ -18,7 +18,7 @@ def fill(span: Span, value: int, dtype: str = "") -> None:
     span.write(np.full(span.size, value, np.uint8), dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_poison_is_nan_at_every_even_offset(dtype: type) -> None:
     raw = poison(64)
     for offset in range(0, 16, 2):

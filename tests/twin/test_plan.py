@@ -87,7 +87,11 @@ def test_lengths_that_lie() -> None:
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "empty"), (b"ftrt" + b"x" * 200, "truncated, or was not built by this twin"), (b"PK\x03\x04" * 60, "magic tag not found")],
+    [
+        (b"", "empty"),
+        (b"ftrt" + b"x" * 200, "truncated, or was not built by this twin"),
+        (b"PK\x03\x04" * 60, "magic tag not found"),
+    ],
 )
 def test_what_is_no_plan(data: bytes, says: str) -> None:
     with pytest.raises(PlanError, match=says):

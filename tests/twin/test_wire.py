@@ -97,7 +97,17 @@ def test_nan_stays_nan() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [object(), {1: 2}, {1, 2}, 1j, np.ones(2, complex), np.array([None]), np.array(["text"]), np.zeros(1, "V4"), {"f": print}],
+    [
+        object(),
+        {1: 2},
+        {1, 2},
+        1j,
+        np.ones(2, complex),
+        np.array([None]),
+        np.array(["text"]),
+        np.zeros(1, "V4"),
+        {"f": print},
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_cross_is_refused_by_the_sender(value: Any) -> None:
@@ -158,7 +168,16 @@ def test_malformed_values_are_refused(tree: Any, blobs: tuple[bytes, ...]) -> No
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{", b"[1,]", b"\xff\xfe", b"[" * 100_000, b"[" * 200 + b"]" * 200, b'{"a":' * 90 + b"1" + b"}" * 90, b"1" * 5000],
+    [
+        b"",
+        b"{",
+        b"[1,]",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"[" * 200 + b"]" * 200,
+        b'{"a":' * 90 + b"1" + b"}" * 90,
+        b"1" * 5000,
+    ],
     ids=["nothing", "open", "comma", "not-utf8", "deep", "deep-and-closed", "deep-dicts", "long-number"],
 )
 def test_text_that_is_no_json_for_us(text: bytes) -> None:
@@ -184,7 +203,12 @@ def test_lengths_beyond_the_bounds_are_refused_before_anything_is_allocated(head
 def test_bounds_of_the_receiver() -> None:
     bounds = wire.Bounds(json_bytes=100, blob_bytes=10, blobs=2)
     assert received(frame([{"$": "bytes", "blob": 0}], (b"x" * 10,)), bounds) == [b"x" * 10]
-    for data in (frame("x" * 100), frame(None, (b"x" * 11,)), frame(None, (b"x" * 6, b"x" * 5)), frame(None, (b"",) * 3)):
+    for data in (
+        frame("x" * 100),
+        frame(None, (b"x" * 11,)),
+        frame(None, (b"x" * 6, b"x" * 5)),
+        frame(None, (b"",) * 3),
+    ):
         with pytest.raises(wire.WireError, match="too large"):
             received(data, bounds)
 

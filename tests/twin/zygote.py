@@ -29,7 +29,11 @@ def main(role: str) -> None:
 
         import grader.twin.device  # noqa: F401
     else:
-        sys.path[:0] = [str(GRADER / "inside"), str(GRADER / "inside" / "twin"), str(Path(__file__).parent / "programs")]
+        sys.path[:0] = [
+            str(GRADER / "inside"),
+            str(GRADER / "inside" / "twin"),
+            str(Path(__file__).parent / "programs"),
+        ]
         import helpers  # noqa: F401 (with it tensorrt and pycuda.driver, none of which connects to a device yet)
         import onnx  # noqa: F401
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel

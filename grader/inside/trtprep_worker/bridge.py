@@ -97,7 +97,7 @@ def _creation_flags(trt: ModuleType) -> None:
         return make(self, 0)
 
     trt.Builder.create_network = create_network
-    trt.NetworkDefinitionCreationFlag = Flag10  # type: ignore[attr-defined] (TensorRT has it)
+    trt.NetworkDefinitionCreationFlag = Flag10  # type: ignore[attr-defined]
 
 
 def _default_settings(trt: ModuleType, settings: dict[str, Any]) -> None:

@@ -109,7 +109,9 @@ class Link:
     def _exchange(self, command: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             if self._broken:
-                raise wire.Closed("the connection to the twin's device process is broken: an earlier command was interrupted")
+                raise wire.Closed(
+                    "the connection to the twin's device process is broken: an earlier command was interrupted"
+                )
             dropped, self._dropped = self._dropped, []
             command["release"] = dropped
             wire.pack(command)  # raises for what cannot cross, with nothing sent
@@ -160,7 +162,9 @@ class Link:
         if told["data"] is not None:
             copy.pinned.bytes()[:] = told["data"]
         elif copy.checksum is not None and not copy.unchanged():
-            message = f"the pinned buffer of memcpy_htod_async ({copy.line}) was changed before its stream was synchronized"
+            message = (
+                f"the pinned buffer of memcpy_htod_async ({copy.line}) was changed before its stream was synchronized"
+            )
             return "host-changed", f"{message}: use a second buffer, or synchronize first"
         return None
 
@@ -196,7 +200,7 @@ class Pinned:
 
 
 class _Copy:
-    """A copy under way: ``brings`` is its direction, ``checksum`` what a sent buffer must still have (None: anything)."""
+    """A copy under way: ``brings`` says which way, ``checksum`` what a sent buffer must keep (None: anything)."""
 
     def __init__(self, pinned: Pinned, checksum: int | None, brings: bool) -> None:
         self.pinned, self.checksum, self.brings, self.line = pinned, checksum, brings, candidate_line()

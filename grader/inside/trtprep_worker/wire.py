@@ -146,9 +146,9 @@ def _raise(tree: Any, blobs: list[Any], depth: int) -> Any:
         return [_raise(item, blobs, depth + 1) for item in tree]
     if not isinstance(tree, dict):
         return tree
-    tag = tree.get(_TAG)
-    if tag is None:
+    if _TAG not in tree:
         return {key: _raise(item, blobs, depth + 1) for key, item in tree.items()}
+    tag = tree[_TAG]
     if tag == "bytes":
         return bytes(_take(blobs, tree["blob"]))
     if tag == "tuple":

@@ -32,7 +32,8 @@ __all__ = [
     "RegisteredHostMemory", "Stream", "aligned_empty", "aligned_zeros", "ctx_flags", "event_flags", "from_device",
     "from_device_like", "get_driver_version", "get_version", "host_alloc_flags", "init", "mem_alloc", "mem_alloc_like",
     "mem_get_info", "memcpy_dtod", "memcpy_dtod_async", "memcpy_dtoh", "memcpy_dtoh_async", "memcpy_htod",
-    "memcpy_htod_async", "memset_d8", "memset_d8_async", "memset_d16", "memset_d16_async", "memset_d32", "memset_d32_async",
+    "memcpy_htod_async", "memset_d8", "memset_d8_async", "memset_d16", "memset_d16_async", "memset_d32",
+    "memset_d32_async",
     "pagelocked_empty", "pagelocked_empty_like", "pagelocked_zeros", "pagelocked_zeros_like", "register_host_memory",
     "stream_flags", "to_device",
 ]  # fmt: skip

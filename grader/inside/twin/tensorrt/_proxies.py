@@ -43,7 +43,9 @@ class IHostMemory(bytes):
 
 def _not_there(name: str) -> property:
     def get(self: IHostMemory) -> Any:
-        raise AttributeError(f"'tensorrt.IHostMemory' object has no attribute {name!r} (bytes(plan) is a copy that has it)")
+        raise AttributeError(
+            f"'tensorrt.IHostMemory' object has no attribute {name!r} (bytes(plan) is a copy that has it)"
+        )
 
     return property(get)
 
@@ -108,7 +110,9 @@ def _proxy_class(real: type) -> type[Proxy]:
     name = real.__name__
     if name in _BY_NAME:
         return _BY_NAME[name]
-    parents = [_proxy_class(base) for base in real.__bases__ if type(base) is _REAL and base.__name__ != "pybind11_object"]
+    parents = [
+        _proxy_class(base) for base in real.__bases__ if type(base) is _REAL and base.__name__ != "pybind11_object"
+    ]
     body: dict[str, Any] = {"__doc__": real.__doc__, "__module__": "tensorrt"}
     for member, value in vars(real).items():
         if member in ("__len__", "__getitem__"):
