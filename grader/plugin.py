@@ -7,9 +7,11 @@ Fixtures give them the candidate at arm's length; nothing of a submission is imp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import secrets
+import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,8 @@ class Recorder:
         self.results: dict[str, ExerciseResult] = {}
         self.protections: dict[str, bool] = {}
         self.candidate: Candidate | None = None  # of the exercise that is being graded
+        self.runner = Runner(tier, self.key)
+        self._ahead: threading.Thread | None = None
         self.on_result: Callable[[ExerciseResult, TaskResult], None] = lambda exercise, task: None
         self._broken: set[str] = set()
         self._remaining: dict[tuple[str, str], int] = {}
@@ -91,9 +95,59 @@ class Recorder:
                 result = self.results[exercise.id] = ExerciseResult(exercise.id, exercise.title, tasks)
             self._remaining[exercise.id, task_id] = self._remaining.get((exercise.id, task_id), 0) + 1
 
-    def pytest_runtest_logstart(self) -> None:
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Start the first answer's processes now; its first check prepares inputs meanwhile."""
+        if session.items and not session.config.option.collectonly:
+            exercise, _ = _belongs(session.items[0])
+            with contextlib.suppress(CourseError):  # the checks will say so, one by one
+                self._open(exercise)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Before any fixture: nothing is built for a function that nobody has written."""
+        exercise, task_id = _belongs(item)
+        candidate = self.answer(exercise)
+        candidate.printed = ""
+        if exercise.task(task_id).function in candidate.unwritten:
+            raise CallFailed("stub", "not written yet")
+
+    def pytest_unconfigure(self) -> None:
+        self._close()
+        self.runner.close()
+
+    # -- processes
+
+    def answer(self, exercise: Exercise) -> Candidate:
+        """The submission's answer, started. Raises CallFailed when there is none."""
+        try:
+            candidate = self._open(exercise)
+        except CourseError as error:
+            raise CallFailed("import", str(error)) from error
+        candidate.start()
+        return candidate
+
+    def _open(self, exercise: Exercise) -> Candidate:
+        path = exercise.answer(self.submission)
+        if self.candidate is None or self.candidate.answer != path:
+            self._close()
+            self.candidate = Candidate(path, self.tier, self.key)
+            self._ahead = threading.Thread(target=self._start_ahead, args=(self.candidate, exercise), daemon=True)
+            self._ahead.start()
+        return self.candidate
+
+    def _start_ahead(self, candidate: Candidate, exercise: Exercise) -> None:
+        with contextlib.suppress(SandboxError):  # whoever needs the process will meet the error again
+            candidate.start()
+            if not {task.function for task in exercise.tasks} <= candidate.unwritten:
+                self.runner.start()
+
+    def _close(self) -> None:
+        if self._ahead is not None:
+            self._ahead.join()
         if self.candidate is not None:
-            self.candidate.printed = ""
+            self.protections |= self.candidate.seen_protections
+            self.candidate.close()
+        self.candidate = self._ahead = None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -184,25 +238,15 @@ def tier(recorder: Recorder) -> tiers.Tier:
 
 
 @pytest.fixture(scope="module")
-def answer(recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[Candidate]:
+def answer(recorder: Recorder, request: pytest.FixtureRequest) -> Candidate:
     """The submission's answer to the module's exercise."""
-    exercise = next(e for e in exercises() if e.checks == request.path)
-    try:
-        path = exercise.answer(recorder.submission)
-    except CourseError as error:
-        raise CallFailed("import", str(error)) from error
-    with Candidate(path, recorder.tier, recorder.key) as candidate:
-        recorder.candidate = candidate
-        yield candidate
-        recorder.candidate = None
-        recorder.protections |= candidate.seen_protections
+    return recorder.answer(next(e for e in exercises() if e.checks == request.path))
 
 
 @pytest.fixture(scope="session")
-def runner(recorder: Recorder) -> Iterator[Runner]:
+def runner(recorder: Recorder) -> Runner:
     """Runs and inspects plans, in a process of its own."""
-    with Runner(recorder.tier, recorder.key) as engines:
-        yield engines
+    return recorder.runner
 
 
 @pytest.fixture

@@ -31,9 +31,12 @@ def serve(channel: socket.socket, tier: str) -> None:
         except wire.Closed:
             return
         try:
-            wire.send(channel, {"value": _do(engines, request)})
+            reply = {"value": _do(engines, request)}
         except EngineError as error:
-            wire.send(channel, {"error": str(error)})
+            reply = {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 (some plan or model brought TensorRT, its binding or us to this)
+            reply = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        wire.send(channel, reply)
 
 
 def _do(engines: Engines, request: dict[str, Any]) -> Any:

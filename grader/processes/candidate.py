@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,9 +125,16 @@ class Candidate:
     limits: Limits | None = None  #: of the worker; by the tier without
     seen_protections: dict[str, bool] = field(default_factory=dict)  #: of the last worker, as verified from inside
     printed: str = ""  #: what calls have printed; whoever reads it may empty it
+    unwritten: frozenset[str] = frozenset()  #: functions that are still the stub's, as the worker says once it started
+    _starting: threading.RLock = field(default_factory=threading.RLock, init=False)  # a run starts it from another thread
     _worker: Child | None = field(default=None, init=False)
     _device: Child | None = field(default=None, init=False)
     _refused: CallFailed | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start the processes ahead of the first call, which raises what fails here."""
+        with contextlib.suppress(CallFailed):  # kept, and raised by every call
+            self._started()
 
     def call(self, function: str, *args: Any, seconds: float = 30.0, **kwargs: Any) -> Returned:
         """Call ``function`` of the candidate's file. Raises CallFailed.
@@ -180,6 +188,10 @@ class Candidate:
     # -- processes
 
     def _started(self) -> Child:
+        with self._starting:
+            return self._started_once()
+
+    def _started_once(self) -> Child:
         if self._refused is not None:
             raise self._refused
         if self._worker is not None and all(c is None or c.ended() is None for c in (self._worker, self._device)):
@@ -237,6 +249,8 @@ class Candidate:
             detail = f"your file does not import: {raised}"
             self._refused = CallFailed("import", detail, raised=raised, output=worker.take_output())
             raise self._refused
+        told = reply["value"].get("unwritten") if isinstance(reply["value"], dict) else None
+        self.unwritten = frozenset(name for name in told if isinstance(name, str)) if isinstance(told, list) else frozenset()
 
     def _ask(self, worker: Child, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ class Runner:
     def __init__(self, tier: Tier, key: bytes) -> None:
         self._tier, self._key = tier, key
         self._child: Child | None = None
+        self._starting = threading.Lock()  # a run may start it ahead, from another thread
+
+    def start(self) -> None:
+        """Start the process ahead of the first request. Raises SandboxError."""
+        self._started()
 
     def build(self, onnx: bytes, profiles: dict[str, Any] | None = None, *, seconds: float = 60) -> bytes:
         """A trusted plan of an ONNX model; ``profiles``: input name -> (min, opt, max) shapes."""
@@ -83,6 +89,10 @@ class Runner:
         return reply["value"]
 
     def _started(self) -> Child:
+        with self._starting:
+            return self._started_once()
+
+    def _started_once(self) -> Child:
         if self._child is not None and self._child.ended() is None:
             return self._child
         self.close()

@@ -92,11 +92,11 @@ def test_inspection_tells_names_types_shapes_profiles_and_layers(
         Tensor(network.output, "FLOAT", (-1, classes), False, ()),
     )
     assert {"CONVOLUTION", "POOLING"} <= {kind for _, kind, _ in seen.layers}
-    assert {precision for *_, precision in seen.layers} == {"FLOAT"}
+    assert {precision for _, kind, precision in seen.layers if kind in ("CONVOLUTION", "POOLING")} == {"FLOAT"}
 
 
 def test_a_model_that_does_not_parse_is_refused_with_the_parsers_words(engines: Runner, network: SmallNetwork) -> None:
-    with pytest.raises(EngineError, match="the network does not parse: .*Trtprep"):
+    with pytest.raises(EngineError, match=r"the network does not parse: [^$]*Plugin not found"):
         engines.build(network.with_unknown_operator(), {network.input: network.profile})
     with pytest.raises(EngineError, match="the network does not parse"):
         engines.build(b"these are words", {})
@@ -173,10 +173,12 @@ def test_a_model_with_data_in_other_files_is_neither_built_nor_run(
     graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "odd", [given], [answer], [weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="keeps its data in another file"):
         engines.build(model)
     io = (IOTensor("x", "FLOAT", (4,), True), IOTensor("y", "FLOAT", (4,), False))
+    before = engines._child
     _refused(engines, _resealed(plan, model, io), {"x": np.zeros(4, np.float32)})
+    assert engines._child is before, "the runner died of it"
 
 
 def test_a_network_that_fails_while_it_runs_is_an_engine_error(engines: Runner, plan: bytes) -> None:
@@ -187,7 +189,7 @@ def test_a_network_that_fails_while_it_runs_is_an_engine_error(engines: Runner, 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     io = (IOTensor("x", "FLOAT", (4,), True), IOTensor("y", "FLOAT", (3,), False))
 
-    _refused(engines, _resealed(plan, model, io), {"x": np.zeros(4, np.float32)})
+    _refused(engines, _resealed(plan, model, io), {"x": np.zeros(4, np.float32)}, "the engine does not run")
 
 
 def test_a_runner_that_died_is_started_again(engines: Runner, network: SmallNetwork, plan: bytes, batch: np.ndarray):

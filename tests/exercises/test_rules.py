@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
 import pytest
 
-
-from tests.grading import grade
-
 from grader.course import EXERCISES, SOLUTIONS, Exercise, exercises
 from grader.stubs import paths, stub_of
+from tests.grading import grade
 
 MOST_LINES = 150
 each_exercise = pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.short)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
-
+from grader.course import exercises, find
 from tests.grading import answer_file, grade, solution_source
 
-from grader.course import exercises, find
+HERE = Path(__file__).resolve().parent
+
 
 if sys.version_info >= (3, 11):
     import tomllib

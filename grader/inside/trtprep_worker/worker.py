@@ -6,8 +6,10 @@ code runs in this very process and may have changed any of it.
 
 from __future__ import annotations
 
+import ast
 import gc
 import importlib
+import inspect
 import os
 import socket
 import sys
@@ -38,7 +40,7 @@ class Worker:
                 sys.path.insert(0, self._folder)
                 install(request["tier"], request["settings"])
                 self._module = importlib.import_module(request["module"])
-                return {"value": None}
+                return {"value": {"unwritten": unwritten(self._module)}}
             return {"value": self._call(request)}
         except BaseException as error:  # noqa: BLE001 (SystemExit, KeyboardInterrupt: all are the candidate's to answer for)
             return {"error": self._describe(error)}
@@ -80,6 +82,17 @@ class Worker:
             "line": where,
             "traceback": "".join(traceback.format_list(frames))[-8000:],
         }
+
+
+def unwritten(module: ModuleType) -> list[str]:
+    """Names of functions that are still as in the stub: nothing but a docstring and ``raise NotImplementedError``."""
+    found = []
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            if len(body) == 1 and ast.unparse(body[0]).startswith("raise NotImplementedError"):
+                found.append(node.name)
+    return found
 
 
 def serve(channel: socket.socket) -> None:

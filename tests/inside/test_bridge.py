@@ -1,0 +1,269 @@
+"""The bridge's table, entry by entry, against small stand-ins for the TensorRT of each version."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from grader.inside.trtprep_worker import bridge
+from grader.inside.trtprep_worker.bridge import TABLE, entries, install
+
+STRONGLY_TYPED_10 = 1 << 1  # what a candidate's TensorRT 10 code passes
+DataType = enum.Enum("DataType", "FLOAT HALF INT8 INT32")
+LayerType = enum.Enum("LayerType", "CONSTANT SHAPE CAST SHUFFLE CONVOLUTION ACTIVATION QUANTIZE DEQUANTIZE")
+BuilderFlag = enum.Enum("BuilderFlag", "FP16 INT8 PREFER_PRECISION_CONSTRAINTS")
+
+
+class Layer:
+    """A layer whose outputs have these types."""
+
+    def __init__(self, kind: LayerType, *types: DataType) -> None:
+        self.type, self.precision = kind, None
+        self.num_outputs = len(types)
+        self._types = types
+
+    def get_output(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(dtype=self._types[index])
+
+    def get_output_type(self, index: int) -> DataType:
+        return self._types[index]
+
+
+class Network:
+    """A network with these layers and inputs."""
+
+    def __init__(self, *layers: Layer, inputs: tuple[DataType, ...] = (DataType.FLOAT,)) -> None:
+        self._layers, self._inputs = layers, inputs
+        self.num_layers, self.num_inputs = len(layers), len(inputs)
+
+    def get_layer(self, index: int) -> Layer:
+        return self._layers[index]
+
+    def get_input(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(dtype=self._inputs[index])
+
+
+class Config:
+    def __init__(self) -> None:
+        self.flags: set[BuilderFlag] = set()
+        self.builder_optimization_level = 3
+
+    def set_flag(self, flag: BuilderFlag) -> None:
+        self.flags.add(flag)
+
+
+def tensorrt(version: str) -> Any:
+    """A module with as much of this version as the table touches; its networks are the flags they were made with."""
+    module: Any = ModuleType("tensorrt")
+    module.__version__ = version
+    module.DataType, module.LayerType, module.BuilderFlag = DataType, LayerType, BuilderFlag
+
+    class Builder:
+        def create_network(self, flags: int = 0) -> int:
+            return flags
+
+        def create_builder_config(self) -> Config:
+            return Config()
+
+        def build_serialized_network(self, network: Network, config: Config) -> tuple[Network, Config]:
+            return network, config
+
+    module.Builder = Builder
+    if version.startswith("8."):  # a class of pybind11's, which takes new attributes
+        module.NetworkDefinitionCreationFlag = type("NetworkDefinitionCreationFlag", (), {"EXPLICIT_BATCH": 0})
+    else:
+        members = {"STRONGLY_TYPED": 1, "EXPLICIT_BATCH": 0} if version.startswith("10.") else {"STRONGLY_TYPED": 0}
+        module.NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", members)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `install` changes of this process is put back."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = {name: sys.modules.get(name) for name in ("tensorrt", "tensorrt_rtx")}
+    yield
+    for name, module in before.items():
+        sys.modules.pop(name, None)
+        if module is not None:
+            sys.modules[name] = module
+
+
+def _installed(version: str, tier: str = "gpu", settings: dict[str, Any] | None = None) -> Any:
+    module = tensorrt(version)
+    sys.modules["tensorrt_rtx" if tier == "rtx" else "tensorrt"] = module
+    install(tier, settings or {})
+    assert sys.modules["tensorrt"] is module
+    return module
+
+
+def _built_with_8(*layers: Layer, inputs: tuple[DataType, ...] = (DataType.FLOAT,)) -> set[BuilderFlag]:
+    """The flags that 8.6 builds these layers with."""
+    trt = _installed("8.6.1")
+    builder = trt.Builder()
+    network = Network(*layers, inputs=inputs)
+    built, config = builder.build_serialized_network(network, builder.create_builder_config())
+    assert built is network
+    return config.flags
+
+
+# -- which entries
+
+
+def test_every_version_that_is_supported_has_its_row() -> None:
+    assert set(TABLE) == {"8", "10", "11", "rtx 1"}
+
+
+@pytest.mark.parametrize(
+    ("tier", "version", "row"),
+    [
+        ("gpu", "8.6.0", "8"),
+        ("gpu", "8.6.1.post1", "8"),
+        ("gpu", "10.0.1", "10"),
+        ("gpu", "10.16.0.72", "10"),
+        ("gpu", "11.1.0.106", "11"),
+        ("rtx", "1.7.1.116", "rtx 1"),
+    ],
+)
+def test_a_supported_version_gets_its_row(tier: str, version: str, row: str) -> None:
+    assert entries(tier, version) is TABLE[row]
+
+
+@pytest.mark.parametrize(
+    ("tier", "version"),
+    [("gpu", "7.2.3"), ("gpu", "8.5.3"), ("gpu", "9.3.0"), ("gpu", "12.0.0"), ("gpu", ""), ("rtx", "2.0.0")],
+)
+def test_another_version_is_an_import_error_that_names_it_and_what_to_use(tier: str, version: str) -> None:
+    with pytest.raises(ImportError, match=r"is not supported: use TensorRT 8\.6, 10\.x or 11\.x") as caught:
+        entries(tier, version)
+    assert version in str(caught.value)
+
+
+def test_installing_an_unsupported_version_raises_too() -> None:
+    with pytest.raises(ImportError, match="TensorRT 9.3.0 is not supported"):
+        _installed("9.3.0")
+
+
+# -- 8.6
+
+
+def test_8_makes_an_explicit_batch_network_of_a_strongly_typed_one() -> None:
+    trt = _installed("8.6.1")
+    flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+
+    assert 1 << int(flag) == STRONGLY_TYPED_10
+    assert trt.Builder().create_network(1 << int(flag)) == 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+    assert trt.Builder().create_network() == 1
+    assert trt.Builder().create_network(flags=2) == 1
+
+
+def test_8_builds_a_float32_graph_without_any_flag_and_pins_nothing() -> None:
+    layer = Layer(LayerType.CONVOLUTION, DataType.FLOAT)
+
+    assert _built_with_8(layer) == set()
+    assert layer.precision is None
+
+
+@pytest.mark.parametrize("where", ["layer", "second output", "input"])
+def test_8_allows_float16_exactly_where_the_graph_has_it(where: str) -> None:
+    half, single = DataType.HALF, DataType.FLOAT
+    layers = {
+        "layer": Layer(LayerType.CONVOLUTION, half),
+        "second output": Layer(LayerType.CONVOLUTION, single, half),
+        "input": Layer(LayerType.CONVOLUTION, single),
+    }
+    flags = _built_with_8(layers[where], inputs=(half,) if where == "input" else (single,))
+
+    assert flags == {BuilderFlag.FP16, BuilderFlag.PREFER_PRECISION_CONSTRAINTS}
+
+
+def test_8_pins_what_the_graph_computes_in_float32_and_nothing_else() -> None:
+    pinned = [Layer(kind, DataType.FLOAT) for kind in (LayerType.CONVOLUTION, LayerType.ACTIVATION)]
+    moves = [Layer(k, DataType.FLOAT) for k in (LayerType.CONSTANT, LayerType.CAST, LayerType.SHUFFLE, LayerType.SHAPE)]
+    others = [
+        Layer(LayerType.CONVOLUTION, DataType.HALF),
+        Layer(LayerType.CONVOLUTION, DataType.FLOAT, DataType.HALF),
+        Layer(LayerType.ACTIVATION, DataType.INT32),
+        Layer(LayerType.ACTIVATION),
+    ]
+
+    _built_with_8(*pinned, *moves, *others)
+
+    assert {layer.precision for layer in pinned} == {DataType.FLOAT}
+    assert {layer.precision for layer in (*moves, *others)} == {None}
+
+
+@pytest.mark.parametrize("kinds", [("QUANTIZE", "DEQUANTIZE"), ("DEQUANTIZE",), ("QUANTIZE",)])
+def test_8_allows_int8_exactly_where_the_graph_quantizes(kinds: tuple[str, ...]) -> None:
+    layers = [Layer(LayerType[kind], DataType.INT8 if kind == "QUANTIZE" else DataType.FLOAT) for kind in kinds]
+
+    assert _built_with_8(*layers) == {BuilderFlag.INT8}
+
+
+def test_8_allows_both_where_the_graph_has_both() -> None:
+    layers = Layer(LayerType.QUANTIZE, DataType.INT8), Layer(LayerType.DEQUANTIZE, DataType.HALF)
+
+    assert _built_with_8(*layers) == set(BuilderFlag)
+
+
+# -- 10, 11, RTX
+
+
+def test_10_is_left_as_it_is() -> None:
+    module, untouched = tensorrt("10.13.0"), tensorrt("10.13.0")
+    before = dict(vars(module)), dict(vars(module.Builder))
+    sys.modules["tensorrt"] = module
+
+    install("gpu", {})
+
+    assert (dict(vars(module)), dict(vars(module.Builder))) == before
+    assert sys.modules["tensorrt"].Builder().create_network(2) == untouched.Builder().create_network(2) == 2
+
+
+@pytest.mark.parametrize(("tier", "version"), [("gpu", "11.1.0"), ("rtx", "1.7.1.116")])
+def test_versions_that_know_only_strong_typing_ignore_the_flags(tier: str, version: str) -> None:
+    trt = _installed(version, tier)
+    flags = trt.NetworkDefinitionCreationFlag
+
+    assert (int(flags.EXPLICIT_BATCH), int(flags.STRONGLY_TYPED)) == (0, 1)
+    for given in (0, 1, STRONGLY_TYPED_10, 3):
+        assert trt.Builder().create_network(given) == 0
+    assert trt.Builder().create_network(flags=2) == 0
+
+
+# -- settings and the twin
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.13.0", "11.1.0"])
+def test_a_config_gets_the_level_that_the_settings_ask_for_and_a_candidates_own_wins(version: str) -> None:
+    trt = _installed(version, settings={"optimization_level": 1})
+    config = trt.Builder().create_builder_config()
+
+    assert config.builder_optimization_level == 1
+    config.builder_optimization_level = 5
+    assert config.builder_optimization_level == 5
+
+
+@pytest.mark.parametrize(
+    ("tier", "version", "settings"),
+    [("gpu", "10.13.0", {}), ("gpu", "10.13.0", {"other": 1}), ("rtx", "1.7.1", {"optimization_level": 1})],
+)
+def test_without_such_settings_a_config_keeps_tensorrts_own_level(tier: str, version: str, settings: dict) -> None:
+    trt = _installed(version, tier, settings)
+
+    assert trt.Builder().create_builder_config().builder_optimization_level == 3
+
+
+def test_the_twin_only_gets_its_folder_in_front() -> None:
+    before = {name: module for name, module in sys.modules.items() if name.startswith("tensorrt")}
+
+    install("twin", {"optimization_level": 1})
+
+    assert sys.path[0] == str(bridge._TWIN)
+    assert (bridge._TWIN / "tensorrt" / "__init__.py").is_file()
+    assert {name: module for name, module in sys.modules.items() if name.startswith("tensorrt")} == before
