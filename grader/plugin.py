@@ -6,7 +6,6 @@ Fixtures give them the candidate at arm's length; nothing of a submission is imp
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import secrets
 import threading
@@ -18,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grader import tiers
-from grader.course import EXERCISES, CourseError, Exercise, exercises
+from grader import course, tiers
+from grader.course import CourseError, Exercise, exercises
 from grader.engines.interface import EngineError
 from grader.fixtures.cache import FixtureError
 from grader.judge import CheckFailed, Inconclusive
@@ -33,23 +32,16 @@ _SPOKEN = (CheckFailed, CallFailed, EngineError, FixtureError, SandboxError, Inc
 _STASH = pytest.StashKey["Recorder"]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("trtprep")
-    group.addoption("--submission", default=str(EXERCISES), help="folder with the answers (default: exercises)")
-    group.addoption("--tier", default="auto", help="gpu, rtx, twin or auto")
-    group.addoption("--seed", type=_seed, default=None, help="repeat a run's private inputs: 0 or more")
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, not {text!r}")
-    return int(text)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "task(id): the task of the exercise that this check belongs to")
     if _STASH in config.stash:
         return
+    ours = (course.CHECKS / "pytest.ini", course.ROOT / "pyproject.toml")
+    if config.inipath not in ours or not config.pluginmanager.has_plugin("grader.pytest_options"):
+        raise pytest.UsageError(
+            f"pytest took its settings from {config.inipath}, not from the checks': first the checks, then the"
+            " submission, as in `pytest grader/checks --submission DIR`"
+        )
     try:
         use(config, Recorder.of(config))
     except tiers.NoTier as error:

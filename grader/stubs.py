@@ -1,4 +1,7 @@
-"""Stub and solution have one source: a stub is its solution without the bodies. ``python -m grader.stubs`` writes them."""
+"""Stub and solution have one source: a stub is its solution without the bodies.
+
+``python -m grader.stubs`` writes them.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ _BODY = 'raise NotImplementedError("write me")'
 def stub_of(solution: str) -> str:
     """The stub of a solution's source: public functions keep signature and docstring, private ones go.
 
-    Module-level code (imports, constants) stays.
+    Module-level code (imports, constants) stays. Raises ValueError for what would carry an answer into the stub: a
+    public function without a docstring, an asynchronous one, a class with methods.
     """
     lines = solution.splitlines()
     kept: list[str] = []
     done = 0
     for node in ast.parse(solution).body:
         if not isinstance(node, ast.FunctionDef):
+            if any(isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)) for inner in ast.walk(node)):
+                raise ValueError(f"line {node.lineno} cannot become part of a stub: only plain functions can")
             continue
         first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
         kept += lines[done:first]
@@ -28,6 +34,8 @@ def stub_of(solution: str) -> str:
             while kept and not kept[-1].strip():
                 kept.pop()
             continue
+        if ast.get_docstring(node) is None:
+            raise ValueError(f"{node.name}() cannot become part of a stub: it has no docstring")
         docstring = node.body[0]
         kept += [*lines[first : docstring.end_lineno], f"    {_BODY}"]
     kept += lines[done:]

@@ -61,7 +61,7 @@ def private_photo(rng: np.random.Generator) -> Callable[..., tuple[GivenFile, np
     """Makes a photo that nobody has seen: a random cut of a real one. Returns the file and its BGR pixels."""
 
     def make(name: str, low: int = 120, high: int = 480) -> tuple[GivenFile, np.ndarray]:
-        pixels = cv2.imread(str(photo(name)))
+        pixels = np.asarray(cv2.imread(str(photo(name))))
         height, width = (int(rng.integers(min(low, side - 1), min(high, side))) for side in pixels.shape[:2])
         top, left = int(rng.integers(pixels.shape[0] - height)), int(rng.integers(pixels.shape[1] - width))
         cut = pixels[top : top + height, left : left + width]

@@ -126,7 +126,9 @@ class Candidate:
     seen_protections: dict[str, bool] = field(default_factory=dict)  #: of the last worker, as verified from inside
     printed: str = ""  #: what calls have printed; whoever reads it may empty it
     unwritten: frozenset[str] = frozenset()  #: functions that are still the stub's, as the worker says once it started
-    _starting: threading.RLock = field(default_factory=threading.RLock, init=False)  # a run starts it from another thread
+    _starting: threading.RLock = field(
+        default_factory=threading.RLock, init=False
+    )  # a run starts it from another thread
     _worker: Child | None = field(default=None, init=False)
     _device: Child | None = field(default=None, init=False)
     _refused: CallFailed | None = field(default=None, init=False)
@@ -147,7 +149,7 @@ class Candidate:
         worker.deadline(seconds * self.tier.patience)
         if self._device is not None:
             self._device.deadline(seconds * self.tier.patience + _DEVICE_SLACK_S)
-        request = {"do": "call", "function": function, "args": [_given(a) for a in args]}
+        request: dict[str, Any] = {"do": "call", "function": function, "args": [_given(a) for a in args]}
         request["kwargs"] = {k: _given(v) for k, v in kwargs.items()}
         began = time.perf_counter()
         try:
@@ -250,7 +252,9 @@ class Candidate:
             self._refused = CallFailed("import", detail, raised=raised, output=worker.take_output())
             raise self._refused
         told = reply["value"].get("unwritten") if isinstance(reply["value"], dict) else None
-        self.unwritten = frozenset(name for name in told if isinstance(name, str)) if isinstance(told, list) else frozenset()
+        self.unwritten = (
+            frozenset(name for name in told if isinstance(name, str)) if isinstance(told, list) else frozenset()
+        )
 
     def _ask(self, worker: Child, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -21,7 +21,7 @@ from .session import EXPECTED, Session
 _SIGNATURES = {name: inspect.signature(getattr(Driver, name)) for name in COMMANDS}
 _HINTS = {name: typing.get_type_hints(getattr(Driver, name)) for name in COMMANDS}
 _STALLED_S = 10.0  # a client that stops in the middle of a frame is dropped, or the grader could not ask any more
-_FIELDS = {
+_FIELDS: dict[str, dict[str, type]] = {
     "new": {"class": str, "args": list},
     "call": {"id": int, "name": str, "args": list, "kwargs": dict},
     "get": {"id": int, "name": str},

@@ -27,7 +27,7 @@ from .walk import as_own_class, io_tensors, layer_infos, walk
 _ERROR = trt.ILogger.Severity.ERROR
 #: Classes that the client may make.
 _MAKES = ("Builder", "OnnxParser", "Runtime")
-_VALUES = tuple(c for c in vars(trt).values() if isinstance(c, type) and issubclass(c, trt.Dims))
+_VALUES: tuple[Any, ...] = tuple(c for c in vars(trt).values() if isinstance(c, type) and issubclass(c, trt.Dims))
 _MOST_LOG_BYTES = 4 << 20  # of records that go with one reply; a verbose build can have many
 _MOST_DEPTH = 16
 

@@ -145,7 +145,7 @@ def test_another_version_is_an_import_error_that_names_it_and_what_to_use(tier: 
 
 
 def test_installing_an_unsupported_version_raises_too() -> None:
-    with pytest.raises(ImportError, match="TensorRT 9.3.0 is not supported"):
+    with pytest.raises(ImportError, match=r"TensorRT 9.3.0 is not supported"):
         _installed("9.3.0")
 
 

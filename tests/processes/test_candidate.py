@@ -418,7 +418,7 @@ def test_an_exception_whose_text_cannot_be_had_is_still_told(answer: Candidate) 
 
 
 def test_text_that_no_file_could_hold_is_made_harmless(answer: Candidate) -> None:
-    assert "half ? a pair".encode() in _fails(answer, "half_a_pair").detail.encode()
+    assert b"half ? a pair" in _fails(answer, "half_a_pair").detail.encode()
 
 
 @pytest.mark.parametrize(("function", "kind"), [("leave_politely", "SystemExit"), ("interrupt", "KeyboardInterrupt")])

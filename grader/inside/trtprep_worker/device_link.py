@@ -17,6 +17,7 @@ import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ class Link:
         # Reads as NaN until the copy was waited for.
         pinned.bytes()[:] = np.frombuffer((_POISON * (pinned.size // 2 + 1))[: pinned.size], np.uint8)
         for copy in sending:
-            copy.checksum = zlib.crc32(copy.pinned.bytes())
+            copy.checksum = zlib.crc32(copy.pinned.bytes().data)
 
     def _start(self, copy: _Copy) -> int:
         number = next(self._numbers)
@@ -177,7 +178,7 @@ class Pinned:
     """
 
     def __init__(self, owner: Any, offset: int, size: int) -> None:
-        self._owner = weakref.ref(owner)
+        self._owner: Callable[[], Any] = weakref.ref(owner)
         self.offset, self.size = offset, size
 
     @property
@@ -206,7 +207,7 @@ class _Copy:
         self.pinned, self.checksum, self.brings, self.line = pinned, checksum, brings, candidate_line()
 
     def unchanged(self) -> bool:
-        return not self.pinned.gone and zlib.crc32(self.pinned.bytes()) == self.checksum
+        return not self.pinned.gone and zlib.crc32(self.pinned.bytes().data) == self.checksum
 
 
 def bytes_of(array: np.ndarray) -> np.ndarray:
@@ -220,7 +221,7 @@ def fill_with_poison(array: np.ndarray) -> None:
 
 def candidate_line() -> str:
     """``file.py:12`` of the innermost caller that is neither ours nor a library's."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     nearest = frame

@@ -124,8 +124,8 @@ def _lower(value: Any, blobs: list[memoryview], depth: int) -> Any:
     if isinstance(value, dict):
         if not all(type(key) is str for key in value):
             raise WireError("a dict whose keys are not all strings")
-        items = {key: _lower(item, blobs, depth + 1) for key, item in value.items()}
-        return {_TAG: "dict", "items": items} if _TAG in value else items
+        named = {key: _lower(item, blobs, depth + 1) for key, item in value.items()}
+        return {_TAG: "dict", "items": named} if _TAG in value else named
     if isinstance(value, (bool, int, float, str)):  # enums and other subclasses of plain types
         return next(plain(value) for plain in (bool, int, float, str) if isinstance(value, plain))
     raise WireError(f"a value of type {type(value).__module__}.{type(value).__qualname__}")
@@ -135,7 +135,7 @@ def _lower_array(array: np.ndarray, blobs: list[memoryview]) -> dict[str, Any]:
     if array.dtype.name not in DTYPES:
         raise WireError(f"an array of dtype {array.dtype}")
     plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).view(np.ndarray)
-    blobs.append(memoryview(plain.reshape(-1).view(np.uint8)))
+    blobs.append(plain.reshape(-1).view(np.uint8).data)
     return {_TAG: "array", "dtype": array.dtype.name, "shape": list(array.shape), "blob": len(blobs) - 1}
 
 

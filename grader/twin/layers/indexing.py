@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Optional
 
 import tensorrt_rtx as trt
 
 from .graph import Graph, refuse, translates
 
 T = trt.DataType
+_Known = Optional[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class _Part:
     """One of a slice's start, size and stride: numbers where they are known, else a tensor's name."""
 
-    known: tuple[int, ...] | None
+    known: _Known
     name: str
 
     def at(self, graph: Graph, position: int) -> str:
@@ -33,11 +35,13 @@ def slice_(layer: trt.ISliceLayer, graph: Graph) -> None:
     stride = _part(layer, graph, 3, layer.stride)
     source = list(layer.get_input(0).shape)
     axes = _slice_axes(layer, graph, len(source))
-    if layer.mode == trt.SampleMode.STRICT_BOUNDS and _is_plain(start, size, stride, [source[a] for a in axes]):
-        ends = [s + n * d for s, n, d in zip(start.known, size.known, stride.known, strict=True)]
+    known = (start.known, size.known, stride.known)
+    if layer.mode == trt.SampleMode.STRICT_BOUNDS and _is_plain(*known, [source[a] for a in axes]):
+        starts, sizes, strides = (part or () for part in known)
+        ends = [s + n * d for s, n, d in zip(starts, sizes, strides, strict=True)]
         # To ONNX a negative end counts from the back; downwards past the first element is "as far as it goes".
-        ends = [-sys.maxsize if d < 0 and end < 0 else end for end, d in zip(ends, stride.known, strict=True)]
-        bounds = [graph.int64(*values) for values in (start.known, ends, axes, stride.known)]
+        ends = [-sys.maxsize if d < 0 and end < 0 else end for end, d in zip(ends, strides, strict=True)]
+        bounds = [graph.int64(*values) for values in (starts, ends, axes, strides)]
         graph.node("Slice", [graph.input(layer), *bounds], layer)
         return
     if layer.mode not in _OUTSIDE:
@@ -54,7 +58,7 @@ def slice_(layer: trt.ISliceLayer, graph: Graph) -> None:
 def _part(layer: trt.ISliceLayer, graph: Graph, index: int, dims: trt.Dims | None) -> _Part:
     name = graph.input(layer, index)
     if not name:
-        return _Part(tuple(dims), "")
+        return _Part(tuple(dims or ()), "")
     value = graph.value(name)
     if value is not None:
         return _Part(tuple(int(v) for v in value), "")
@@ -73,11 +77,11 @@ def _slice_axes(layer: trt.ISliceLayer, graph: Graph, rank: int) -> list[int]:
     return [axis % rank for axis in axes]
 
 
-def _is_plain(start: _Part, size: _Part, stride: _Part, source: list[int]) -> bool:
+def _is_plain(start: _Known, size: _Known, stride: _Known, source: list[int]) -> bool:
     """Whether ONNX's Slice says it: numbers all known, no stride of 0, and no size for ONNX to clip silently."""
-    if start.known is None or size.known is None or stride.known is None or min(source, default=0) < 0:
+    if start is None or size is None or stride is None or min(source, default=0) < 0:
         return False
-    return 0 not in stride.known and 0 not in size.known
+    return 0 not in stride and 0 not in size
 
 
 def _strict(layer: trt.ISliceLayer, graph: Graph, x: str, indices: str, axis: int) -> str:

@@ -47,7 +47,8 @@ def dequantize(layer: trt.IDequantizeLayer, graph: Graph) -> None:
 def _check_zero(layer: trt.IQuantizeLayer | trt.IDequantizeLayer, graph: Graph) -> None:
     """TensorRT wants zero points of zero; its parser gives them as floats."""
     given = graph.input(layer, 2)
-    if given and (graph.value(given) is None or graph.value(given).any()):
+    zero = graph.value(given) if given else np.zeros(1)
+    if zero is None or zero.any():
         raise refuse(layer, "a zero point that is not a constant of zeros")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorrt_rtx as trt
 
@@ -116,7 +118,7 @@ def resize(layer: trt.IResizeLayer, graph: Graph) -> None:
         grown = graph.node("Mul", [shape, graph.constant(np.array(layer.scales, np.float32))])
         sizes = graph.cast(graph.node("Floor", [grown]), T.INT64)
     cubic = layer.resize_mode == trt.InterpolationMode.CUBIC
-    attributes = {
+    attributes: dict[str, Any] = {
         "mode": _INTERPOLATION[layer.resize_mode],
         "coordinate_transformation_mode": _COORDINATES[coordinates],
         "nearest_mode": _ROUNDING[layer.nearest_rounding],

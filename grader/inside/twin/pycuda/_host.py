@@ -47,7 +47,7 @@ class RegisteredHostMemory(_Pinned):
         self._give_back()
 
 
-def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray:
+def pagelocked_empty(shape: Any, dtype: Any, order: Any = "C", mem_flags: int = 0) -> np.ndarray:
     """Unlike a GPU's it is full of NaN, so that reading it too early shows."""
     many = isinstance(shape, (tuple, list)) or getattr(shape, "ndim", 0) > 0
     dims = tuple(map(index, shape)) if many else (index(shape),)
@@ -56,7 +56,7 @@ def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 
     return np.asarray(PagelockedHostAllocation(memory))
 
 
-def pagelocked_zeros(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray:
+def pagelocked_zeros(shape: Any, dtype: Any, order: Any = "C", mem_flags: int = 0) -> np.ndarray:
     array = pagelocked_empty(shape, dtype, order, mem_flags)
     array.fill(0)
     return array
@@ -70,14 +70,14 @@ def pagelocked_zeros_like(array: np.ndarray, mem_flags: int = 0) -> np.ndarray:
     return pagelocked_zeros(array.shape, array.dtype, _order(array), mem_flags)
 
 
-def aligned_empty(shape: Any, dtype: Any, order: str = "C", alignment: int = 4096) -> np.ndarray:
+def aligned_empty(shape: Any, dtype: Any, order: Any = "C", alignment: int = 4096) -> np.ndarray:
     memory = np.empty(shape, dtype, order)
     raw = np.empty(memory.nbytes + alignment, np.uint8)
     start = -raw.ctypes.data % alignment
     return raw[start : start + memory.nbytes].view(memory.dtype).reshape(memory.shape, order=order)
 
 
-def aligned_zeros(shape: Any, dtype: Any, order: str = "C", alignment: int = 4096) -> np.ndarray:
+def aligned_zeros(shape: Any, dtype: Any, order: Any = "C", alignment: int = 4096) -> np.ndarray:
     array = aligned_empty(shape, dtype, order, alignment)
     array.fill(0)
     return array

@@ -186,7 +186,7 @@ def to_device(bf_obj: Any) -> DeviceAllocation:
     return memory
 
 
-def from_device(devptr: Any, shape: Any, dtype: Any, order: str = "C") -> np.ndarray:
+def from_device(devptr: Any, shape: Any, dtype: Any, order: Any = "C") -> np.ndarray:
     array = np.empty(shape, dtype, order)
     memcpy_dtoh(array, devptr)
     return array

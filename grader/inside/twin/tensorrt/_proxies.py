@@ -70,6 +70,8 @@ class Proxy:
     """A handle of an object in the device process."""
 
     _id = 0
+    _keeps: list[Any]
+    logger: ILogger
 
     @classmethod
     def _of(cls, handle: int) -> Proxy:
