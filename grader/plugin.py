@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grader import course, tiers
+from grader import tiers
 from grader.course import CourseError, Exercise, exercises
 from grader.engines.interface import EngineError
 from grader.fixtures.cache import FixtureError
@@ -32,16 +32,19 @@ _SPOKEN = (CheckFailed, CallFailed, EngineError, FixtureError, SandboxError, Inc
 _STASH = pytest.StashKey["Recorder"]()
 
 
+def pytest_plugin_registered(plugin_name: str, manager: pytest.PytestPluginManager) -> None:
+    """Refuses, before it is looked at, a submission that pytest has taken for a folder of tests."""
+    if plugin_name == __name__ and not manager.has_plugin("grader.pytest_options"):
+        raise pytest.UsageError(
+            "pytest took its settings from another place than the checks: `pytest -c grader/checks/pytest.ini"
+            " grader/checks --submission DIR` leaves it no choice"
+        )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "task(id): the task of the exercise that this check belongs to")
     if _STASH in config.stash:
         return
-    ours = (course.CHECKS / "pytest.ini", course.ROOT / "pyproject.toml")
-    if config.inipath not in ours or not config.pluginmanager.has_plugin("grader.pytest_options"):
-        raise pytest.UsageError(
-            f"pytest took its settings from {config.inipath}, not from the checks': first the checks, then the"
-            " submission, as in `pytest grader/checks --submission DIR`"
-        )
     try:
         use(config, Recorder.of(config))
     except tiers.NoTier as error:

@@ -188,6 +188,7 @@ def test_private_inputs_come_from_the_seed_and_the_checks_name_only() -> None:
     assert len({_drawn(seed, name) for seed in (1, 2) for name in ("test_a[x]", "test_a[y]", "test_b")}) == 6
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_a_run_and_another_one_does_not(course: SmallCourse, report: dict[str, Any]) -> None:
     drawn = [tasks(course.graded("--seed", seed))["passes"]["figures"] for seed in ("5", "6")]
 
@@ -236,7 +237,7 @@ def test_an_answer_that_does_not_import_fails_one_task_and_blocks_the_others(tmp
 def test_a_check_that_belongs_to_no_task_is_refused_in_one_line(tmp_path: Path, mark: str, says: str) -> None:
     course = SmallCourse(tmp_path, {"only": 1}, f"{mark}\ndef test_x():\n    pass\n")
 
-    for done in (course.trtprep("run"), course.pytest()):
+    for done in (course.trtprep("run"), *([] if mark else [course.pytest()])):
         assert done.status != 0
         assert says in done.out + done.err
         assert "Traceback" not in done.out + done.err
@@ -263,15 +264,17 @@ def test_a_bare_pytest_runs_nothing_of_a_submission_in_the_grader(tmp_path: Path
     assert "3 passed" in done.out
 
 
-def test_a_bare_pytest_that_would_follow_a_submissions_settings_is_refused(tmp_path: Path) -> None:
+def test_a_bare_pytest_with_settings_from_elsewhere_is_refused_before_it_looks_at_a_submission(tmp_path: Path) -> None:
     course = SmallCourse(tmp_path / "course", {"first": 1, "second": 2}, CALLS, "")
-    (course.submission / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    (course.checks.parent / "pytest.ini").unlink()
+    (course.submission / "conftest.py").write_text("print('taken from the submission')\n")
 
-    done = run([sys.executable, "-m", "pytest", "--submission", str(course.submission), str(course.checks.parent)])
+    done = course.pytest("-s")
 
-    assert done.status == 4
-    assert "first the checks, then the submission" in done.err
-    assert "passed" not in done.out
+    assert done.status != 0
+    assert "pytest took its settings from another place than the checks" in done.out + done.err
+    assert "taken from the submission" not in done.out + done.err
 
 
 @pytest.mark.parametrize("seed", ["-1", "x"])

@@ -268,7 +268,8 @@ def test_a_batch_outside_the_profile_is_a_value_error(call: Call, small: tuple[S
 @pytest.mark.task("classify")
 @pytest.mark.parametrize("count", [1, 33])
 def test_photos_are_named_with_probabilities_in_full_batches(call, plan, rng, private_photo, tmp_path, count) -> None:
-    photos = [private_photo(str(rng.choice(COLOUR)), 260, 300)[0] for _ in range(min(count, 5))]
+    drawn = [private_photo(str(rng.choice(COLOUR)), 260, 300)[0] for _ in range(min(count, 5))]
+    photos = [GivenFile(f"{number}-{file.name}", file.data) for number, file in enumerate(drawn)]
     photos = [photos[i] for i in rng.integers(len(photos), size=count)]
     names = [f"{label} ({rng.integers(10**6)})" for label in labels()]
     k = int(rng.integers(2, 8))
@@ -281,7 +282,7 @@ def test_photos_are_named_with_probabilities_in_full_batches(call, plan, rng, pr
     for file, row in zip(photos, rows, strict=True):
         _names_the_best(row, dict(zip(names, want[file.name].tolist(), strict=True)), k, file.name)
     runs = [run for run in returned.evidence.runs if run["plan"] == _digest(plan)]
-    if returned.evidence.known and len(runs) != -(-count // 32):
+    if returned.evidence.known and len(runs) > -(-count // 32):
         fail(f"{count} photos took {len(runs)} runs of the engine; batches of up to 32 need {-(-count // 32)}")
     if returned.evidence.known:
         _saw_photos(runs, inputs)

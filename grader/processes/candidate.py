@@ -27,7 +27,7 @@ _START_S = 60.0  # an import of a candidate's file included
 _DEVICE_SLACK_S = 30.0  # beyond the call's own time: the device may be the one that is slow
 _AUDIT_S = 30.0
 _KEPT_OUTPUT = 64 * 1024  # characters, over calls
-_LAST_WORDS_S = 2.0  # for the operating system to tell how a process ended
+_LAST_WORDS_S = 10.0  # between the end of a process's channel and its own: a GPU's memory is given back in between
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The thin end of the twin in a candidate's process: sends commands to the device, raises its errors.
 
-Nothing here decides anything.  A candidate may patch all of it and would only harm their own
-program: what counts is the device's log, which the grader reads from the device itself.
+It decides only what the host alone can see: whether a buffer is pinned, and whether it changed while it
+was copied.  A candidate may patch all of it: what counts for a mark is the device's log, which the
+grader reads from the device itself.
 """
 
 from __future__ import annotations

@@ -83,6 +83,13 @@ class Proxy:
         named = {key: encode(value) for key, value in kwargs.items()}
         return decode(connect().request("call", id=self._id, name=method, args=[encode(a) for a in args], kwargs=named))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As pybind11's classes: no new attributes, but a subclass of the user's own may have some."""
+        own = _BY_NAME.get(type(self).__name__) is type(self)
+        if own and not name.startswith("_") and not hasattr(type(self), name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        super().__setattr__(name, value)
+
     def __enter__(self) -> Proxy:
         return self
 
@@ -159,7 +166,7 @@ def _maker(name: str) -> Callable[..., None]:
         if not loggers:
             raise TypeError(f"trt.{name} needs a logger (a trt.Logger or your own trt.ILogger)")
         self._keeps = values  # a network must outlive its parser, a logger its builder
-        self.logger = loggers[0]
+        object.__setattr__(self, "logger", loggers[0])
         listen(loggers[0])
         rest = [encode(value) for value in values if not isinstance(value, ILogger)]
         self._id = connect().request("new", **{"class": name}, args=rest)["id"]
