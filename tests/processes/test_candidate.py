@@ -117,7 +117,7 @@ def test_an_exception_whose_text_cannot_be_had_is_still_told(answer: Candidate) 
     failure = fails(answer, "mute")
 
     assert failure.raised is not None
-    assert failure.raised.type == "Mute"
+    assert failure.raised.type == "MuteError"
     assert "its text raises RuntimeError" in failure.detail
 
 

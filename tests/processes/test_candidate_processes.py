@@ -217,7 +217,7 @@ def test_a_device_that_runs_out_of_memory_is_named(tmp_path: Path, monkeypatch: 
 def test_closing_leaves_no_process_and_no_descriptor(tmp_path: Path, count: int) -> None:
     with start(tmp_path / "first") as candidate:  # what is kept for good is there after one
         candidate.call("echo")
-    processes, descriptors = below(), descriptors()
+    processes, opened = below(), descriptors()
 
     for number in range(count):
         with start(tmp_path / str(number)) as candidate:
@@ -227,7 +227,7 @@ def test_closing_leaves_no_process_and_no_descriptor(tmp_path: Path, count: int)
                     candidate.call("leave", 1)
 
     assert below() <= processes
-    assert descriptors() == descriptors
+    assert descriptors() == opened
 
 
 @pytest.mark.parametrize("where", ["worker_policy", "send_key", "wait_ready"])

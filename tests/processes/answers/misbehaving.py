@@ -18,7 +18,7 @@ class NarrowError(ValueError):
     pass
 
 
-class Mute(Exception):
+class MuteError(Exception):
     def __str__(self):
         raise RuntimeError("no text for you")
 
@@ -83,7 +83,7 @@ def deeper():
 
 
 def mute():
-    raise Mute
+    raise MuteError
 
 
 def half_a_pair():
@@ -173,13 +173,9 @@ def not_a_number():
 
 
 def channel():
-    mine = int(os.environ["TRTPREP_DEVICE_FD"])
-    for number in range(3, 100):
-        try:
-            if number != mine and os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
-                return number
-        except OSError:
-            continue
+    mine = os.environ["TRTPREP_DEVICE_FD"]
+    opened = [n for n in os.listdir("/proc/self/fd") if n != mine and os.path.exists(f"/proc/self/fd/{n}")]
+    return next(int(n) for n in opened if os.readlink(f"/proc/self/fd/{n}").startswith("socket:"))
 
 
 def write(data):

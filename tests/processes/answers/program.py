@@ -1,6 +1,7 @@
 """An answer that builds and runs an engine, and does the device wrong."""
 
 import numpy as np
+import pycuda.autoinit  # noqa: F401 (makes the context)
 import pycuda.driver as cuda
 import tensorrt as trt
 
