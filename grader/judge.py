@@ -11,7 +11,7 @@ import numpy as np
 from grader.processes.candidate import CallFailed, Evidence, Returned
 
 #: The bytes that unwritten memory of the twin is filled with (grader/twin/memory.py).
-_POISON = b"\xb5\xff"
+_POISON = b"\xf5\xff"
 
 
 class CheckFailed(AssertionError):  # noqa: N818 (it reads as what happened)

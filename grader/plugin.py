@@ -198,7 +198,13 @@ class Recorder:
             self._broken.add(exercise.id)
         if isinstance(error, _SPOKEN):
             return Status.FAILED, str(report.longrepr)
-        return Status.NOT_RUN, f"the check itself broke, which is not your fault: {error!r}"
+        if report.when == "setup":  # nothing of the candidate's has been looked at yet
+            return Status.NOT_RUN, f"the check could not be prepared, which is not your fault: {error!r}"
+        # Not "not run": whoever returns something that no check has thought of would raise their grade by it.
+        return (
+            Status.FAILED,
+            f"the check broke on what your code returned ({error!r}): if it is right, please report this",
+        )
 
     def _spoken(self, item: pytest.Item, error: BaseException) -> str:
         if isinstance(error, CallFailed) and error.reason == "stub":

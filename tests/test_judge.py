@@ -8,7 +8,7 @@ import pytest
 from grader.judge import CheckFailed, array, close, error_of, expect_raises, fail, no_misuse, went_through
 from grader.processes.candidate import CallFailed, Evidence, Finding, Raised, Returned
 
-POISON = np.frombuffer(b"\xb5\xff" * 8, np.uint8)
+POISON = np.frombuffer(b"\xf5\xff" * 8, np.uint8)
 
 
 def _evidence(*, known: bool = True, runs: tuple = (), findings: tuple = ()) -> Evidence:

@@ -115,7 +115,7 @@ def report(course: SmallCourse) -> dict[str, Any]:
     [
         ("passes", "passed", ""),
         ("fails", "failed", "three were expected, two came"),
-        ("broken", "not_run", "the check itself broke, which is not your fault: KeyError"),
+        ("broken", "failed", "the check broke on what your code returned (KeyError"),
         ("no-fixture", "not_run", "no network: connect one"),
         ("no-sandbox", "not_run", "a trusted process did not start"),
         ("spread", "inconclusive", "1.0 to 3.0 ms"),
@@ -136,10 +136,12 @@ def test_each_end_of_a_check_has_its_status_and_words(
 
 
 def test_trouble_of_the_graders_costs_a_candidate_nothing(report: dict[str, Any]) -> None:
-    not_run = ("broken", "no-fixture", "no-sandbox", "spread", "skipped", "no-engine", "mixed")
+    not_run = ("no-fixture", "no-sandbox", "spread", "skipped", "no-engine", "mixed")
     assert report["not_run"] == sum(POINTS[name] for name in not_run)
     assert report["earned"] == POINTS["passes"]
-    assert report["possible"] - report["not_run"] == POINTS["passes"] + POINTS["fails"] + POINTS["bad-plan"]
+    assert report["possible"] - report["not_run"] == sum(
+        POINTS[name] for name in ("passes", "fails", "bad-plan", "broken")
+    )
 
 
 def test_figures_that_a_check_records_are_in_the_report(report: dict[str, Any]) -> None:

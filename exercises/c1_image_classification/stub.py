@@ -7,13 +7,14 @@ code on a GPU or, without one, on TensorRT-RTX's builder and a CPU twin.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
-import pycuda.autoinit  # noqa: F401 (makes the CUDA context that everything below needs)
+import pycuda.autoinit  # makes the CUDA context that everything below needs
 import pycuda.driver as cuda
 import tensorrt as trt
 

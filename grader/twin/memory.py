@@ -2,7 +2,7 @@
 
 Addresses are never used twice and allocations never touch, so an address that was freed, or runs
 over its end, always says whose it was.  Bytes that were not written read as `POISON`, which is a
-NaN in every floating-point type of TensorRT.
+NaN in every floating-point type.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from .misuse import Misuse
 
-#: Repeated, these two bytes are a NaN as float16, bfloat16 and float32 (TensorRT has no tensors of float64).
-POISON = b"\xb5\xff"
+#: Repeated, these two bytes are a NaN as float16, bfloat16, float32 and float64.
+POISON = b"\xf5\xff"
 TOTAL_BYTES = 4 << 30
 #: One command moves at most this much: a message between the processes is bounded too.
 MOST_BYTES = 1 << 30

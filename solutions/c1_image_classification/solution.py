@@ -7,13 +7,14 @@ code on a GPU or, without one, on TensorRT-RTX's builder and a CPU twin.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
-import pycuda.autoinit  # noqa: F401 (makes the CUDA context that everything below needs)
+import pycuda.autoinit  # makes the CUDA context that everything below needs
 import pycuda.driver as cuda
 import tensorrt as trt
 
@@ -123,7 +124,8 @@ def run_engine(plan: bytes, batch: np.ndarray) -> np.ndarray:
         raise ValueError(f"shape {batch.shape} is outside the engine's profile, {tuple(low)} to {tuple(high)}")
     # Pinned host memory: from pageable memory an asynchronous copy would not be one.
     host_in = cuda.pagelocked_empty(batch.shape, trt.nptype(engine.get_tensor_dtype(source)))
-    host_out = cuda.pagelocked_empty(tuple(context.get_tensor_shape(target)), trt.nptype(engine.get_tensor_dtype(target)))
+    result_shape, result_dtype = tuple(context.get_tensor_shape(target)), trt.nptype(engine.get_tensor_dtype(target))
+    host_out = cuda.pagelocked_empty(result_shape, result_dtype)
     host_in[...] = batch
     device_in, device_out = cuda.mem_alloc(host_in.nbytes), cuda.mem_alloc(host_out.nbytes)
     context.set_tensor_address(source, int(device_in))
@@ -177,8 +179,9 @@ def _cast_to_fp16(model: bytes) -> bytes:
     for node in graph.node:
         node.input[:] = [inputs.get(name, outputs.get(name, name)) for name in node.input]
         node.output[:] = [outputs.get(name, name) for name in node.output]
-    to_half = [onnx.helper.make_node("Cast", [name], [half], to=onnx.TensorProto.FLOAT16) for name, half in inputs.items()]
-    to_float = [onnx.helper.make_node("Cast", [half], [name], to=onnx.TensorProto.FLOAT) for name, half in outputs.items()]
+    cast = functools.partial(onnx.helper.make_node, "Cast")
+    to_half = [cast([name], [half], to=onnx.TensorProto.FLOAT16) for name, half in inputs.items()]
+    to_float = [cast([half], [name], to=onnx.TensorProto.FLOAT) for name, half in outputs.items()]
     nodes = [*to_half, *graph.node, *to_float]
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)

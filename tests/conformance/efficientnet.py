@@ -63,7 +63,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tier", default="auto")
     tier = tiers.choose(parser.parse_args().tier)
-    print(f"tier {tier.name}, TensorRT {tier.tensorrt}, {tier.gpu or 'no GPU'}; error is max|a-b| / max|b| to ONNX Runtime")
+    print(
+        f"tier {tier.name}, TensorRT {tier.tensorrt}, {tier.gpu or 'no GPU'}; error: max|a-b| / max|b| to ONNX Runtime"
+    )
     for row in rows(tier):
         top = f"top-1 same {row.same_top1}/{_IMAGES}"
         print(f"{row.precision}: built in {row.seconds:.1f} s, error {row.error:.2e}, {top}, {row.classes}", flush=True)

@@ -28,7 +28,7 @@ from . import wire
 FD_VARIABLE = "TRTPREP_DEVICE_FD"
 _OURS = str(Path(__file__).resolve().parents[1]) + os.sep
 _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_POISON = b"\xb5\xff"  # as in grader/twin/memory.py, which this process cannot read
+_POISON = b"\xf5\xff"  # as in grader/twin/memory.py, which this process cannot read
 
 
 class Error(Exception):

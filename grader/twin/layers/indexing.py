@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Optional
 
 import tensorrt_rtx as trt
 
 from .graph import Graph, refuse, translates
 
 T = trt.DataType
-_Known = Optional[tuple[int, ...]]
+_Known = tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
