@@ -149,6 +149,8 @@ class Recorder:
         report = yield
         if call.excinfo is not None and isinstance(call.excinfo.value, _SPOKEN):
             report.longrepr = self._spoken(item, call.excinfo.value)
+        if report.when == "setup" and report.passed:
+            self._task(item).seconds += call.duration
         if report.when == "call" or (report.when == "setup" and not report.passed):
             status, message = self._record(item, call, report)
             if (
@@ -165,8 +167,7 @@ class Recorder:
 
     def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Status, str]:
         exercise, task_id = _belongs(item)
-        result = self.results[exercise.id]
-        task = next(t for t in result.tasks if t.id == task_id)
+        result, task = self.results[exercise.id], self._task(item)
         error = call.excinfo.value if call.excinfo else None
         status, message = self._verdict(exercise, report, error)
         task.add(getattr(item, "originalname", item.name), status, message, call.duration)
@@ -178,6 +179,10 @@ class Recorder:
         if not self._remaining[exercise.id, task_id]:
             self.on_result(result, task)
         return status, message
+
+    def _task(self, item: pytest.Item) -> TaskResult:
+        exercise, task_id = _belongs(item)
+        return next(t for t in self.results[exercise.id].tasks if t.id == task_id)
 
     def _verdict(
         self, exercise: Exercise, report: pytest.TestReport, error: BaseException | None
