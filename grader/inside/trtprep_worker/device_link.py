@@ -70,9 +70,11 @@ class Link:
 
     def request(self, do: str, **fields: Any) -> Any:
         """Send one command, deliver what the reply carries, return its value or raise its error."""
-        while self._later:
-            self._perform(self._later.pop(0))
-        return self._perform(self._command(do, **fields))
+        self._settle()
+        try:
+            return self._perform(self._command(do, **fields))
+        finally:
+            self._settle()
 
     def cuda(self, name: str, *args: Any) -> Any:
         return self.request("cuda", name=name, args=list(args))
@@ -83,8 +85,14 @@ class Link:
         if self._lock.locked():
             self._later.append(command)
             return
-        with contextlib.suppress(Error, OSError):  # the device has it in its findings, or is gone already
-            self._perform(command)
+        self._later.append(command)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Do what finalizers asked for while a command was under way; doing it may bring more."""
+        while self._later:
+            with contextlib.suppress(Error, OSError):  # the device has it in its findings, or is gone already
+                self._perform(self._later.pop(0))
 
     def drop(self, handle: int) -> None:
         """Say with the next command that an object is no longer used (called by finalizers)."""

@@ -169,9 +169,9 @@ def _raise_array(tree: dict[str, Any], blobs: list[Any]) -> Any:
     blob, dtype = _take(blobs, tree["blob"]), np.dtype(name)
     if blob.nbytes != math.prod(shape) * dtype.itemsize:
         raise WireError("an array whose bytes do not fit its shape")
-    if name == "bool" and blob.nbytes and np.frombuffer(blob, np.uint8).max() > 1:
+    if name == "bool" and np.any(np.ndarray(blob.nbytes, np.uint8, buffer=blob) > 1):
         raise WireError("a bool that is neither 0 nor 1")
-    array = np.ndarray(shape, dtype, buffer=blob)
+    array: np.ndarray = np.ndarray(shape, dtype, buffer=blob)
     return array[()] if tree.get("scalar") and not shape else array
 
 
