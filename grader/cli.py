@@ -44,13 +44,18 @@ TierName = Annotated[str, typer.Option("--tier", help="gpu, rtx, twin, or auto: 
 
 @app.command("list")
 def list_exercises() -> None:
-    """Exercises, their tasks and points."""
+    """Exercises, their tasks and points, and which tasks passed when your answer was last graded."""
+    from grader.progress import passed
+
     for exercise in course.exercises():
-        about = f"({exercise.id}, {exercise.points} points)"
+        done = passed(exercise.id)
+        earned = sum(task.points for task in exercise.tasks if task.id in done)
+        about = f"({exercise.id}, {earned} of {exercise.points} points)"
         _console.print(f"[bold]{exercise.short}[/bold]  {escape(exercise.title)}  [dim]{about}[/dim]", soft_wrap=True)
         width = max(len(task.id) for task in exercise.tasks)
         for task in exercise.tasks:
-            line = f"    {task.points:>3}  {task.id:<{width}}  {escape(task.title)}  [dim]{task.function}()[/dim]"
+            mark = "[green]✓[/green]" if task.id in done else " "
+            line = f"  {mark} {task.points:>3}  {task.id:<{width}}  {escape(task.title)}  [dim]{task.function}()[/dim]"
             _console.print(line, soft_wrap=True)
 
 
@@ -114,6 +119,7 @@ def _graded(
     """Grades and reports: as text while it runs, and into the files."""
     from grader import tiers
     from grader.fixtures import prepare
+    from grader.progress import remember
     from grader.reports.files import check_writable, write_json, write_junit
     from grader.reports.terminal import TerminalReport
     from grader.run import grade
@@ -133,6 +139,8 @@ def _graded(
 
     result = grade(chosen, submission, found, secrets.randbelow(2**31) if seed is None else seed, show)
     report.summary(result)
+    if submission.resolve() == course.EXERCISES.resolve():
+        remember(result)
     if json_file is not None:
         write_json(result, json_file)
     if junit_file is not None:

@@ -100,7 +100,7 @@ def test_list_names_every_task_with_its_id_points_and_function(here: Command) ->
 
     assert done.status == 0
     for exercise in course.exercises():
-        assert f"{exercise.id}, {exercise.points} points" in done.out
+        assert f"of {exercise.points} points)" in done.out
         for task in exercise.tasks:
             (line,) = [line for line in done.out.splitlines() if task.title in line]
             assert line.split()[:2] == [str(task.points), task.id]
