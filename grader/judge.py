@@ -8,10 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from grader.inside.trtprep_worker.poison import POISON
 from grader.processes.candidate import CallFailed, Evidence, Returned
-
-#: The bytes that unwritten memory of the twin is filled with (grader/twin/memory.py).
-_POISON = b"\xf5\xff"
 
 
 class CheckFailed(AssertionError):  # noqa: N818 (it reads as what happened)
@@ -33,7 +31,7 @@ def array(value: Any, what: str, *, dtype: str, shape: tuple[int, ...]) -> np.nd
     if value.dtype.name != dtype or value.shape != shape:
         fail(f"{what} is {value.dtype.name} {list(value.shape)}, expected {dtype} {list(shape)}")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
-        if _POISON in value[~np.isfinite(value)].tobytes():
+        if POISON in value[~np.isfinite(value)].tobytes():
             fail(
                 f"{what} holds memory that nothing was written to yet: was the stream synchronized before it was read?"
             )

@@ -19,8 +19,9 @@ from rich.markup import escape
 from grader import tiers
 from grader.inside.trtprep_worker import device_link, wire
 from grader.processes.child import Child
+from grader.processes.device import start_device
 from grader.processes.handshake import send_key, wait_ready
-from grader.processes.places import INSIDE, START_DEVICE, device_policy, environment
+from grader.processes.places import INSIDE
 from grader.processes.sandbox import MIB, Limits
 from grader.reports.terminal import shown
 
@@ -55,13 +56,7 @@ def _findings(device: Child) -> list[tuple[str, str]]:
 def _device(tier: tiers.Tier) -> Iterator[tuple[Child, socket.socket]]:
     """A device process, and the client's end of its other channel."""
     ours, theirs = socket.socketpair()
-    env = {**environment(tier), "TRTPREP_CLIENT_FD": str(ours.fileno())}
-    code = ["-X", "utf8", str(START_DEVICE)]
-    with (
-        ours,
-        theirs,
-        Child(code, policy=device_policy(tier), limits=_LIMITS, env=env, pass_fds=(ours.fileno(),)) as child,
-    ):
+    with ours, theirs, start_device(tier, _LIMITS, ours) as child:
         ours.close()
         send_key(child, _KEY)
         wait_ready(child, _LIMITS.wall_s)

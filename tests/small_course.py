@@ -136,3 +136,13 @@ def _main(folder: Path, words: list[str]) -> None:
 
 if __name__ == "__main__":
     _main(Path(sys.argv[1]), sys.argv[2:])
+
+
+def says_in_one_line(done: Done, *words: str, status: int = 2) -> None:
+    """One line on stderr with these words, no traceback, and this status."""
+    assert done.status == status, done.out + done.err
+    assert len(done.lines_of_error) == 1, done.err
+    assert done.err.startswith("trtprep: ")
+    assert "Traceback" not in done.out + done.err
+    for word in words:
+        assert word in done.err

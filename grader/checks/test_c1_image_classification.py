@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from grader.plugin import Recorder
 from grader.processes.candidate import CallFailed, Candidate, GivenFile, GivenPath, Returned
 from grader.processes.runner import Runner
 from grader.tiers import Tier
+from grader.twin.plan import digest
 
 LEVEL = 1 / 128  # one grey level, after scaling
 PROFILE = ((1, 3, 224, 224), (8, 3, 224, 224), (32, 3, 224, 224))
@@ -244,7 +244,7 @@ def test_an_unknown_engine_runs_by_its_own_names_shapes_and_types(call: Call, ru
         want = network.expected(batch)
         got = array(returned.value, f"the result of run_engine for a batch of {size}", dtype=dtype, shape=want.shape)
         close(got, want, "the result of run_engine", within=1e-2 if dtype == "float16" else _fp32(tier))
-        went_through(returned, _digest(unknown), batch)
+        went_through(returned, digest(unknown), batch)
 
 
 @pytest.mark.task("run")
@@ -253,7 +253,7 @@ def test_efficientnet_runs_on_private_images(call: Call, tier: Tier, plan: bytes
     returned = call("run_engine", plan, images)
     got = array(returned.value, "the result of run_engine", dtype="float32", shape=(len(images), 1000))
     close(got, reference_logits(images), "the result of run_engine", within=_fp32(tier))
-    went_through(returned, _digest(plan), images)
+    went_through(returned, digest(plan), images)
 
 
 @pytest.mark.task("run")
@@ -289,7 +289,7 @@ def test_photos_are_named_with_probabilities_in_full_batches(
     want = dict(zip(inputs, _softmax(logits_of(np.concatenate(list(inputs.values())))), strict=True))
     for file, row in zip(photos, rows, strict=True):
         _names_the_best(row, dict(zip(names, want[file.name].tolist(), strict=True)), k, file.name)
-    runs = [run for run in returned.evidence.runs if run["plan"] == _digest(plan)]
+    runs = [run for run in returned.evidence.runs if run["plan"] == digest(plan)]
     if returned.evidence.known and not 1 <= len(runs) <= -(-count // 32):
         fail(f"{count} photos took {len(runs)} runs of the engine; batches of up to 32 need {-(-count // 32)}")
     if returned.evidence.known:
@@ -353,7 +353,7 @@ def test_a_plan_that_tensorrt_refuses_is_a_value_error(call: Call, small, tier: 
     returned, want = call("run_engine", good, batch), network.expected(batch)
     got = array(returned.value, "the result for the good plan", dtype="float32", shape=want.shape)
     close(got, want, "the result for the good plan", within=_fp32(tier))
-    went_through(returned, _digest(good), batch)
+    went_through(returned, digest(good), batch)
     at = int(rng.integers(len(good) // 4, len(good) // 2))
     altered = good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :]
     bad = {"random": rng.bytes(4000), "truncated": good[: len(good) // 2], "altered": altered, "empty": b""}[kind]
@@ -367,10 +367,6 @@ def test_a_plan_that_tensorrt_refuses_is_a_value_error(call: Call, small, tier: 
 def _fp32(tier: Tier) -> float:
     """Error allowed in float32: GPUs sum in another order than CPUs do."""
     return 1e-5 if tier.name == "twin" else 1e-3
-
-
-def _digest(plan: bytes) -> str:
-    return hashlib.sha256(plan).hexdigest()
 
 
 def _png(name: str, pixels: np.ndarray) -> GivenFile:

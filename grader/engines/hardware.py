@@ -58,7 +58,7 @@ class HardwareEngines:
             is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
             bounds = []
             for profile in range(engine.num_optimization_profiles if is_input else 0):
-                bounds.append(tuple(tuple(s) for s in _profile_shape(engine, name, profile)))
+                bounds.append(tuple(tuple(s) for s in engine.get_tensor_profile_shape(name, profile)))
             dtype = engine.get_tensor_dtype(name).name
             tensors.append(Tensor(name, dtype, tuple(engine.get_tensor_shape(name)), is_input, tuple(bounds)))
         text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
@@ -110,12 +110,6 @@ class HardwareEngines:
     def _last(self) -> str:
         return self._messages[-1] if self._messages else "TensorRT gave no reason"
 
-    def close(self) -> None:
-        """Engines before their CUDA context, and the context off the stack: PyCUDA aborts at exit otherwise."""
-        self._engines.clear()
-        self._runtime = None
-        self._context.pop()
-
 
 def _logger(trt: Any, messages: list[str]) -> Any:
     class Logger(trt.ILogger):
@@ -127,10 +121,6 @@ def _logger(trt: Any, messages: list[str]) -> Any:
                 messages.append(msg)
 
     return Logger()
-
-
-def _profile_shape(engine: Any, name: str, profile: int) -> Any:
-    return engine.get_tensor_profile_shape(name, profile)
 
 
 def _layer(layer: Any) -> tuple[str, str, str]:

