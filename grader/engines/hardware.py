@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from typing import Any
 
 import numpy as np
 
 from grader.inside.trtprep_worker import bridge
 
-from .interface import EngineError, Inspection, Tensor
+from .interface import EngineError, Inspection, Kernel, Port, Tensor, onnx_layers
+from .measure import WAYS, measure
+
+#: What the inspector lists among the layers though nothing is launched for it.
+_NO_KERNELS = ("NoOp", "Constant")
 
 
 class HardwareEngines:
@@ -29,7 +34,7 @@ class HardwareEngines:
         self._runtime = self._trt.Runtime(self._logger)
         self._engines: dict[bytes, Any] = {}
 
-    def build(self, onnx: bytes, profiles: dict[str, list], settings: dict[str, Any]) -> bytes:
+    def build(self, onnx: bytes, profiles: list[dict[str, list]], settings: dict[str, Any]) -> bytes:
         trt = self._trt
         builder = trt.Builder(self._logger)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -38,11 +43,12 @@ class HardwareEngines:
             raise EngineError(f"the network does not parse: {parser.get_error(0).desc()}")
         config = builder.create_builder_config()
         config.clear_flag(trt.BuilderFlag.TF32)
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for `inspect`
         if "optimization_level" in settings:
             config.builder_optimization_level = settings["optimization_level"]
-        if profiles:
+        for given in profiles:
             profile = builder.create_optimization_profile()
-            for name, shapes in profiles.items():
+            for name, shapes in given.items():
                 profile.set_shape(name, *map(tuple, shapes))
             config.add_optimization_profile(profile)
         plan = builder.build_serialized_network(network, config)
@@ -62,12 +68,17 @@ class HardwareEngines:
             dtype = engine.get_tensor_dtype(name).name
             tensors.append(Tensor(name, dtype, tuple(engine.get_tensor_shape(name)), is_input, tuple(bounds)))
         text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-        return Inspection(tuple(tensors), tuple(map(_layer, json.loads(text)["Layers"])))
+        told = json.loads(text, strict=False)["Layers"]  # 8.6 leaves control characters in metadata as they are
+        memory, level = engine.device_memory_size_v2, engine.hardware_compatibility_level.name
+        layers = tuple(map(_layer, told))
+        return Inspection(tuple(tensors), layers, _kernels(told), memory, hardware_compatibility=level)
 
     def run(self, plan: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         trt, cuda, engine = self._trt, self._cuda, self._engine(plan)
         context = engine.create_execution_context()
         stream = cuda.Stream()
+        if profile := _profile_for(engine, inputs):
+            context.set_optimization_profile_async(profile, stream.handle)
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         known = {name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
         if unknown := sorted(set(inputs) - known):
@@ -97,6 +108,11 @@ class HardwareEngines:
             cuda.memcpy_dtoh(array, context.get_tensor_address(name))
         return outputs
 
+    def measure(self, plan: bytes, way: str, inputs: dict[str, np.ndarray], count: int, passes: int) -> float:
+        if way not in WAYS:
+            raise EngineError(f"there is no way {way!r} to measure, only {', '.join(WAYS)}")
+        return measure(self._trt, self._cuda, self._engine(plan), way, inputs, count, passes)
+
     def _engine(self, plan: bytes) -> Any:
         if plan not in self._engines:
             self._messages.clear()
@@ -123,7 +139,36 @@ def _logger(trt: Any, messages: list[str]) -> Any:
     return Logger()
 
 
+def _profile_for(engine: Any, inputs: dict[str, np.ndarray]) -> int:
+    """The first profile that these inputs' shapes fit into; 0 where none does, whose refusal is then told."""
+    for index in range(engine.num_optimization_profiles):
+        bounds = {name: engine.get_tensor_profile_shape(name, index) for name in inputs}
+        if all(_within(array.shape, *bounds[name]) for name, array in inputs.items() if bounds[name]):
+            return index
+    return 0
+
+
+def _within(shape: tuple[int, ...], low: Any, _: Any, high: Any) -> bool:
+    return len(shape) == len(tuple(low)) and all(a <= d <= b for a, d, b in zip(low, shape, high, strict=True))
+
+
 def _layer(layer: Any) -> tuple[str, str, str]:
     if isinstance(layer, str):  # without detailed profiling verbosity TensorRT gives names alone
         return (layer, "", "")
     return (layer.get("Name", ""), layer.get("LayerType", ""), layer.get("Precision", ""))
+
+
+def _kernels(layers: list[Any]) -> tuple[Kernel, ...]:
+    """The layers that launch something, once each: an engine of several profiles lists them for every profile."""
+    found = [_kernel({"Name": layer} if isinstance(layer, str) else layer) for layer in layers]
+    return tuple(k for k in found if k.type not in _NO_KERNELS and not re.search(r"\[profile [1-9]\d*\]$", k.name))
+
+
+def _kernel(layer: dict[str, Any]) -> Kernel:
+    authors = onnx_layers(layer.get("Metadata", ""))
+    inputs, outputs = (tuple(map(_port, layer.get(side, ()))) for side in ("Inputs", "Outputs"))
+    return Kernel(layer.get("Name", ""), layer.get("LayerType", ""), authors, inputs, outputs)
+
+
+def _port(tensor: dict[str, Any]) -> Port:
+    return Port(tensor.get("Name", ""), tuple(tensor.get("Dimensions", ())), tensor.get("Format/Datatype", ""))

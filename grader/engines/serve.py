@@ -44,4 +44,6 @@ def _do(engines: Engines, request: dict[str, Any]) -> Any:
         return engines.build(request["onnx"], request["profiles"], request["settings"])
     if request["do"] == "inspect":
         return asdict(engines.inspect(request["plan"]))
+    if request["do"] == "measure":
+        return engines.measure(*(request[name] for name in ("plan", "way", "inputs", "count", "passes")))
     return engines.run(request["plan"], request["inputs"])

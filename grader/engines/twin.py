@@ -10,10 +10,10 @@ import tensorrt_rtx as trt
 from grader.twin.driver import Driver
 from grader.twin.executor import NUMPY, ExecutionError
 from grader.twin.loaded import LoadedPlan, LoadedPlans
-from grader.twin.plan import Description, PlanError
+from grader.twin.plan import Description, KernelInfo, PlanError
 from grader.twin.session import Session
 
-from .interface import EngineError, Inspection, Tensor
+from .interface import EngineError, Inspection, Kernel, Port, Tensor, onnx_layers
 
 
 class TwinEngines:
@@ -21,7 +21,7 @@ class TwinEngines:
         self._key = key
         self._plans = LoadedPlans(key, trt.__version__)
 
-    def build(self, onnx: bytes, profiles: dict[str, list], settings: dict) -> bytes:
+    def build(self, onnx: bytes, profiles: list[dict[str, list]], settings: dict) -> bytes:
         """Build as a candidate's code would, through the same session."""
         session = Session(Driver(), self._key)
         builder = session.new("Builder", [])
@@ -30,9 +30,11 @@ class TwinEngines:
         if not session.call(parser["id"], "parse", [onnx], {}):
             raise EngineError(f"the network does not parse: {_errors(session)}")
         config = session.call(builder["id"], "create_builder_config", [], {})
-        if profiles:
+        detailed = {"@": "enum", "class": "ProfilingVerbosity", "name": "DETAILED"}
+        session.set(config["id"], "profiling_verbosity", detailed)  # for whoever inspects the engine
+        for given in profiles:
             profile = session.call(builder["id"], "create_optimization_profile", [], {})
-            for name, shapes in profiles.items():
+            for name, shapes in given.items():
                 session.call(profile["id"], "set_shape", [name, *map(tuple, shapes)], {})
             session.call(config["id"], "add_optimization_profile", [profile], {})
         built = session.call(builder["id"], "build_serialized_network", [network, config], {})
@@ -46,7 +48,10 @@ class TwinEngines:
             Tensor(t.name, t.dtype, t.shape, t.is_input, tuple(p[t.name] for p in description.profiles if t.name in p))
             for t in description.io
         )
-        return Inspection(tensors, tuple((x.name, x.type, x.precision) for x in description.layers))
+        traced = description.traced
+        layers = tuple((layer.name, layer.type, layer.precision) for layer in description.layers)
+        kernels = tuple(map(_kernel, traced.kernels))
+        return Inspection(tensors, layers, kernels, traced.activation_bytes or 0, traced.problem)
 
     def run(self, plan: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         opened = self._load(plan)
@@ -55,6 +60,9 @@ class TwinEngines:
             return opened.executor.run(inputs)
         except ExecutionError as error:
             raise EngineError(f"the engine does not run: {error}") from error
+
+    def measure(self, plan: bytes, way: str, inputs: dict[str, np.ndarray], count: int, passes: int) -> float:
+        raise EngineError("the twin's times mean nothing: timings need a GPU")
 
     def _load(self, plan: bytes) -> LoadedPlan:
         try:
@@ -85,6 +93,11 @@ def _check(description: Description, inputs: dict[str, np.ndarray]) -> None:
 
 def _within(shape: tuple[int, ...], low: tuple[int, ...], high: tuple[int, ...]) -> bool:
     return len(shape) == len(low) and all(a <= d <= b for a, d, b in zip(low, shape, high, strict=True))
+
+
+def _kernel(kernel: KernelInfo) -> Kernel:
+    inputs, outputs = (tuple(Port(p.name, p.shape, p.format) for p in side) for side in (kernel.inputs, kernel.outputs))
+    return Kernel(kernel.name, kernel.type, onnx_layers(kernel.metadata), inputs, outputs)
 
 
 def _errors(session: Session) -> str:

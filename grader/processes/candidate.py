@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ _AUDIT_S = 30.0
 _KEPT_OUTPUT = 64 * 1024  # characters, over calls
 _LAST_WORDS_S = 10.0  # between the end of a process's channel and its own: a GPU's memory is given back in between
 
+_LOGGED = ("do", "stream", "bytes", "line", "captured")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -48,6 +51,14 @@ class Evidence:
     findings: tuple[Finding, ...] = ()
     runs: tuple[dict[str, Any], ...] = ()  #: plan digest, inputs, outputs and line of each execution
     builds: int = 0
+    configs: tuple[dict[str, Any], ...] = ()  #: what each build that ended well was set to (see `twin.configs`)
+    failed_configs: tuple[dict[str, Any], ...] = ()  #: the same of builds that gave no plan
+    #: what the device was asked to do, in order: "do" (alloc, free, htod, htod_async, dtoh, dtoh_async, dtod, memset,
+    #: launch, event_record, event_wait, stream_sync, event_sync, context_sync, capture_begin, capture_end,
+    #: graph_instantiate, graph_update, graph_launch), "stream", "bytes", "line", and "captured": written down in a
+    #: capture instead of done. What a graph's launch runs is that one entry.
+    log: tuple[dict[str, Any], ...] = ()
+    dropped_log: int = 0  #: entries that the log had no room for
 
 
 @dataclass(frozen=True)
@@ -102,10 +113,14 @@ class CallFailed(Exception):  # noqa: N818 (it reads as what happened)
 
 @dataclass(frozen=True)
 class GivenFile:
-    """An argument that the worker turns into the path of a file with this content in its scratch folder."""
+    """An argument that the worker turns into the path of a file with this content in its scratch folder.
+
+    ``beside`` are files that are written as well, by their names in the scratch folder.
+    """
 
     name: str
     data: bytes
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -290,7 +305,11 @@ class Candidate:
         told = self._control({"do": "audit"})
         self._device.deadline(None)
         findings = tuple(Finding(**f) for f in told["findings"])
-        return Evidence(True, findings, tuple(told["runs"]), told["builds"])
+        return Evidence(
+            True, findings, tuple(told["runs"]), told["builds"],
+            configs=tuple(told["configs"]), failed_configs=tuple(told["failed_configs"]),
+            log=tuple(dict(zip(_LOGGED, entry, strict=True)) for entry in told["log"]), dropped_log=told["dropped_log"],
+        )  # fmt: skip
 
 
 def _gone(worker: Child) -> CallFailed:
@@ -312,7 +331,7 @@ def _garbled(worker: Child, what: str = "") -> CallFailed:
 
 def _given(value: Any) -> Any:
     if isinstance(value, GivenFile):
-        return {"@": "file", "name": value.name, "data": value.data}
+        return {"@": "file", "name": value.name, "data": value.data, "beside": dict(value.beside)}
     if isinstance(value, GivenPath):
         return {"@": "path", "name": value.name}
     if isinstance(value, (list, tuple)):

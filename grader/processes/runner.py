@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from grader.engines.interface import EngineError, Inspection, Tensor
+from grader.engines.interface import EngineError, Inspection
 from grader.inside.trtprep_worker import wire
 from grader.tiers import Tier
 
@@ -17,6 +18,8 @@ from .places import START_RUNNER, environment, runner_policy
 from .sandbox import MIB, Limits
 
 _LIMITS = Limits(wall_s=60, cpu_s=36000, memory_bytes=32768 * MIB, processes=2048, file_bytes=1024 * MIB)
+#: Input name -> (min, opt, max) shapes, or a list of such where the engine has several profiles.
+Profiles = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class Runner:
@@ -34,30 +37,31 @@ class Runner:
         """Start the process ahead of the first request. Raises SandboxError."""
         self._started()
 
-    def build(self, onnx: bytes, profiles: dict[str, Any] | None = None, *, seconds: float = 60) -> bytes:
-        """A trusted plan of an ONNX model; ``profiles``: input name -> (min, opt, max) shapes."""
+    def build(
+        self, onnx: bytes, profiles: Profiles | None = None, *, contexts: int = 1, seconds: float = 60
+    ) -> bytes:
+        """A trusted plan of an ONNX model.
+
+        ``profiles``: input name -> (min, opt, max) shapes, or a list of such. ``contexts``: how often the engine has
+        a single profile, since before TensorRT 10 one profile serves one context at a time.
+        """
+        listed = [dict(profiles)] * contexts if isinstance(profiles, Mapping) else [dict(p) for p in profiles or ()]
         return self._ask(
-            {"do": "build", "onnx": onnx, "profiles": profiles or {}, "settings": self._tier.settings}, seconds
+            {"do": "build", "onnx": onnx, "profiles": listed, "settings": self._tier.settings}, seconds
         )
 
     def inspect(self, plan: bytes) -> Inspection:
-        """I/O names, types, shapes, profile bounds and layers, as the engine has them."""
-        told = self._ask({"do": "inspect", "plan": plan}, 60)
-        tensors = tuple(
-            Tensor(
-                t["name"],
-                t["dtype"],
-                tuple(t["shape"]),
-                t["is_input"],
-                tuple(tuple(map(tuple, p)) for p in t["profiles"]),
-            )
-            for t in told["tensors"]
-        )
-        return Inspection(tensors, tuple(map(tuple, told["layers"])))
+        """I/O names, types, shapes, profile bounds, layers, kernels and activation memory, as the engine has them."""
+        return Inspection.from_data(self._ask({"do": "inspect", "plan": plan}, 60))
 
     def run(self, plan: bytes, inputs: dict[str, np.ndarray], *, seconds: float = 60) -> dict[str, np.ndarray]:
         """Outputs by name."""
         return self._ask({"do": "run", "plan": plan, "inputs": inputs}, seconds)
+
+    def measure(self, plan: bytes, way: str, inputs: dict[str, np.ndarray], count: int, passes: int) -> float:
+        """Seconds per pass over ``count`` batches like ``inputs``: see `grader.engines.measure`. Only on a GPU."""
+        request = {"do": "measure", "plan": plan, "way": way, "inputs": inputs, "count": count, "passes": passes}
+        return self._ask(request, 60)
 
     def close(self) -> None:
         if self._child is not None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorrt_rtx as trt
 
+from .context_memory import ALIGN, ContextMemory
 from .executor import NUMPY, ExecutionError
 from .layers import Unsupported
-from .memory import Allocation, Span
+from .memory import Span
 from .misuse import Misuse
 from .plan import IOTensor
 from .streams import Operation
@@ -20,11 +21,16 @@ from .world import Run, World
 if TYPE_CHECKING:
     from .runtime import ICudaEngine
 
-_ALIGN = 256  # setTensorAddress: "at least 256-byte alignment"
+#: NVIDIA's guide, "CUDA Graphs": enqueueV3 once after a change of the input shapes, and only then the capture.
+_UNSETTLED = (
+    "the first run of this context with these input shapes is in a capture, with the setting up that TensorRT puts off"
+    " until then: call execute_async_v3 once before the capture begins"
+)
 
 
 class IExecutionContext:
-    def __init__(self, world: World, engine: ICudaEngine) -> None:
+    def __init__(self, world: World, engine: ICudaEngine, managed: bool = False) -> None:
+        world.driver.forbid_in_capture("the making of an execution context")
         self._world = world
         self.engine = engine
         self.name = ""
@@ -32,8 +38,8 @@ class IExecutionContext:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._refused: dict[str, str] = {}
         self._addresses: dict[str, int] = {}
-        label = f"the activation memory of one execution context (created at {world.driver.line})"
-        self._scratch = Span(Allocation(0, 1, world.driver.line, label=label), 0, 1)
+        self._settled: tuple[int, dict[str, tuple[int, ...]]] | None = None  #: profile and shapes of the last plain run
+        self._memory = ContextMemory(world, engine.description.traced.activation_bytes, managed)
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         self._world.driver.streams.get(stream_handle)
@@ -101,18 +107,42 @@ class IExecutionContext:
     def set_tensor_address(self, name: str, address: int) -> bool:
         if self._named(name, "IExecutionContext::setTensorAddress") is None:
             return False
-        if type(address) is not int or not 0 <= address < 1 << 64:
-            raise TypeError(f"set_tensor_address({name!r}): an address is an integer, not {address!r:.80}")
-        if address % _ALIGN:
-            message = (
-                f"tensor {name!r}: the address {address:#x} is not a multiple of {_ALIGN}, which TensorRT asks for"
-            )
+        _need_address(address, f"set_tensor_address({name!r})")
+        if address % ALIGN:
+            message = f"tensor {name!r}: the address {address:#x} is not a multiple of {ALIGN}, which TensorRT asks for"
             self._world.driver.finding(Misuse("alignment", f"{message}: start each tensor on such a boundary"))
         self._addresses[name] = address
         return True
 
     def get_tensor_address(self, name: str) -> int:
         return self._addresses.get(name, 0)
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        """The memory that the runs from now on compute in, of a context created as USER_MANAGED.
+
+        As TensorRT's, it returns nothing: what is wrong is logged, and the next run is refused.
+        """
+        _need_address(memory, "set_device_memory")
+        if type(size) is not int or not 0 <= size < 1 << 63:
+            raise TypeError(f"set_device_memory: a size is an integer, not {size!r:.80}")
+        self._memory.give(memory, size, "setDeviceMemoryV2")
+
+    def _set_device_memory(self, memory: int) -> None:
+        _need_address(memory, "device_memory")
+        self._memory.give(memory, None, "setDeviceMemory")
+
+    device_memory = property(fset=_set_device_memory)  # as TensorRT's, it cannot be read
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        """The bytes that this context needs; here those for the largest shapes, whatever the shapes are."""
+        where = "IExecutionContext::updateDeviceMemorySizeForShapes"
+        if not self._memory.managed:
+            self._world.refuse(where, "the context was not created with the strategy USER_MANAGED")
+            return 0
+        if self._input_shapes() is None:
+            self._world.refuse(where, "the shape of an input was never set")
+            return 0
+        return self.engine.device_memory_size_v2
 
     def execute_v2(self, bindings: Sequence[int]) -> bool:
         """Synchronous: addresses in the order of the tensors."""
@@ -151,6 +181,9 @@ class IExecutionContext:
         if missing:
             problem = f"tensor {missing[0]!r} has no address: call set_tensor_address for every input and output"
             return self._refuse(what, "no-address", problem)
+        problem, known = self._memory.problem()
+        if problem:
+            return self._refuse(what, "" if known else "context-memory", problem)
         all_shapes = shapes | self.engine.shapes.outputs(shapes)
         for name, shape in all_shapes.items():
             if -1 in shape:
@@ -161,7 +194,10 @@ class IExecutionContext:
         reads = {n: s for n, s in spans.items() if self.engine.io[n].is_input}
         writes = {n: s for n, s in spans.items() if not self.engine.io[n].is_input}
         self._refuse_overlap(what, spans, set(writes))
-        line = driver.line
+        scratch = self._memory.given()
+        if scratch is not None:
+            self._refuse_shared(what, spans, scratch)
+        address, line = self._memory.address, driver.line
 
         def run() -> None:
             inputs = {name: self._load(name, span, all_shapes[name], line) for name, span in reads.items()}
@@ -175,10 +211,17 @@ class IExecutionContext:
                         line=line,
                     )
                 span.write(data.reshape(-1).view(np.uint8), data.dtype.name)
-            self._world.record(Run(self.engine.digest, inputs, outputs, line))
+            if scratch is not None:
+                scratch.unwrite()  # whatever a kernel left there
+            self._world.record(Run(self.engine.digest, inputs, outputs, line, address))
 
+        if not driver.streams.capturing(stream_handle):
+            self._settled = (self.active_optimization_profile, shapes)
+        elif self._settled != (self.active_optimization_profile, shapes):
+            driver.finding(Misuse("capture", f"{what}: {_UNSETTLED}"))
+        touched = (self._memory.itself,) if scratch is None else (self._memory.itself, scratch)
         driver.enqueue(
-            stream_handle, what, run, reads=tuple(reads.values()), writes=(*writes.values(), self._scratch)
+            stream_handle, what, run, reads=tuple(reads.values()), writes=(*writes.values(), *touched)
         )  # fmt: skip
         return True
 
@@ -192,7 +235,11 @@ class IExecutionContext:
 
     def pending(self) -> Operation | None:
         """A run of this context that is still to come."""
-        return self._world.driver.streams.touching(writes=(self._scratch,))
+        return self._world.driver.streams.touching(writes=(self._memory.itself,))
+
+    def let_go(self) -> None:
+        """Nothing that a capture wrote down of it can be launched from now on."""
+        self._memory.itself.allocation.freed = self._world.driver.line or "its end"
 
     def _need_home(self, what: str) -> None:
         driver = self._world.driver
@@ -206,7 +253,9 @@ class IExecutionContext:
             )
 
     def _refuse(self, what: str, kind: str, problem: str) -> bool:
-        self._world.driver.finding(Misuse(kind, f"{what}: {problem}"))
+        """False with a logged error, and a finding of this kind, or of none where there was one before."""
+        if kind:
+            self._world.driver.finding(Misuse(kind, f"{what}: {problem}"))
         self._world.refuse("IExecutionContext::enqueueV3", problem)
         return False
 
@@ -216,6 +265,14 @@ class IExecutionContext:
                 if name != output and span.overlaps(spans[output]):
                     message = f"{what}: tensors {name!r} and {output!r} share {span.allocation.describe()}"
                     raise Misuse("race", f"{message}: an engine may write outputs before it has read all inputs")
+
+    def _refuse_shared(self, what: str, spans: dict[str, Span], scratch: Span) -> None:
+        for name, span in spans.items():
+            if span.overlaps(scratch):
+                message = (
+                    f"{what}: tensor {name!r} and the context's device memory share {scratch.allocation.describe()}"
+                )
+                raise Misuse("race", f"{message}: kernels write there while tensors are still needed")
 
     def _named(self, name: str, where: str) -> IOTensor | None:
         tensor = self.engine.io.get(name)
@@ -250,3 +307,8 @@ class IExecutionContext:
 
 def _bytes(tensor: IOTensor, shape: tuple[int, ...]) -> int:
     return math.prod(shape) * np.dtype(NUMPY[tensor.dtype]).itemsize
+
+
+def _need_address(value: object, where: str) -> None:
+    if type(value) is not int or not 0 <= value < 1 << 64:
+        raise TypeError(f"{where}: an address is an integer, not {value!r:.80}")

@@ -45,7 +45,7 @@ class Device:
             reply["value"] = self._do(request)
         except Misuse as misuse:
             self.driver.finding(misuse)
-            reply["error"] = {"type": "Misuse", "message": misuse.message, "cuda": misuse.error}
+            reply["error"] = {"type": "Misuse", "message": misuse.message, "cuda": misuse.error, "code": misuse.code}
         except tuple(kind for kind, _ in EXPECTED) as error:
             name = next(name for kind, name in EXPECTED if isinstance(error, kind))
             reply["error"] = {"type": name, "message": str(error)[:4000]}
@@ -87,6 +87,8 @@ class Device:
             return self.session.get(request["id"], request["name"])
         if do == "set":
             return self.session.set(request["id"], request["name"], request["value"])
+        if do == "cuda" and request.get("runtime") is True:
+            self.driver.use_primary_context()
         return self._cuda(request["name"], request["args"]) if do == "cuda" else None
 
     def _cuda(self, name: str, args: list[Any]) -> Any:
@@ -104,18 +106,25 @@ class Device:
         do = request["do"]
         if do == "begin":
             self.driver.findings.clear()
+            self.driver.log.clear()
             self.session.world.forget_runs()
             self.session.builds = 0
+            self.session.configs.forget()
             return {}
         if do == "audit":
+            log = self.driver.log
+            told = {"log": list(log.entries), "dropped_log": log.dropped}  # the audit's own work is none of the call's
             findings = [f.as_data() for f in self.driver.audit()]
             world = self.session.world
-            runs = [{"plan": r.plan, "inputs": r.inputs, "outputs": r.outputs, "line": r.line} for r in world.runs]
+            runs = [dict(vars(run)) for run in world.runs]
             return {
                 "findings": findings,
                 "runs": runs,
                 "dropped_runs": world.dropped_runs,
                 "builds": self.session.builds,
+                "configs": self.session.configs.built,
+                "failed_configs": self.session.configs.failed,
+                **told,
             }
         raise ValueError(f"unknown control command {do!r}")
 
@@ -129,8 +138,10 @@ def _fits(value: Any, hint: Any) -> bool:
     arguments = typing.get_args(hint)
     if type(None) in arguments:
         return value is None or _fits(value, arguments[0])
+    if typing.get_origin(hint) is list:
+        return isinstance(value, (list, tuple)) and all(_fits(v, arguments[0]) for v in value)
     many = isinstance(value, (list, tuple)) and len(value) == len(arguments)
-    return many and all(_fits(v, int) and v >= 0 for v in value)
+    return many and all(_fits(v, h) and (h is not int or v >= 0) for v, h in zip(value, arguments, strict=True))
 
 
 def serve(device: Device, client: socket.socket, control: socket.socket) -> None:

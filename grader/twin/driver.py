@@ -1,8 +1,8 @@
-"""The CUDA driver API as PyCUDA uses it: contexts, memory, copies, streams and events.
+"""The CUDA driver API as PyCUDA and `cuda.bindings.runtime` use it: memory, copies, streams, events, graphs.
 
 Each public method of `Driver` that `COMMANDS` names is one command that the client in the
 candidate's process can send; its arguments and results are plain data.  A Misuse that it raises
-becomes a finding and, in the candidate's process, a `pycuda.driver.LogicError`.
+becomes a finding and, in the candidate's process, a `pycuda.driver.LogicError` or a `cudaError_t`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .memory import MOST_BYTES, UNTYPED, Allocation, Memory, Span
+from .graph_commands import GraphCommands
+from .memory import MOST_BYTES, UNTYPED, Allocation, Span
 from .misuse import KINDS, Finding, Misuse
-from .streams import DEFAULT, Operation, Streams
-
-#: The number of the device's primary context.
-PRIMARY = 0
-_MOST_FINDINGS = 200
-_NO_CONTEXT = "no CUDA context is current in this thread (import pycuda.autoinit, or Device(0).make_context())"
+from .operations import HostEnd, Operation
+from .streams import DEFAULT
 
 #: What a client may call, and nothing else.
 COMMANDS = frozenset(
@@ -30,7 +27,9 @@ COMMANDS = frozenset(
         "memcpy_htod_async",
         "memcpy_dtoh_async", "host_misuse", "stream_create", "stream_destroy", "stream_synchronize", "stream_query",
         "stream_wait_event", "event_create", "event_destroy", "event_record", "event_synchronize", "event_query",
-        "event_elapsed",
+        "event_elapsed", "host_alloc", "host_free", "set_device", "stream_begin_capture", "stream_end_capture",
+        "stream_is_capturing", "exchange_capture_mode", "graph_nodes", "graph_instantiate", "graph_update",
+        "graph_upload", "graph_launch", "graph_destroy", "graph_exec_destroy",
     )
 )  # fmt: skip
 
@@ -45,57 +44,16 @@ class HostCopy:
 
 
 @dataclass
-class Driver:
+class Driver(GraphCommands):
     """One device and the process that uses it."""
 
-    memory: Memory = field(default_factory=Memory)
-    streams: Streams = field(default_factory=Streams)
-    findings: list[Finding] = field(default_factory=list)
     delivered: list[HostCopy] = field(default_factory=list)  #: since the last reply
-    line: str = ""  #: the candidate's line of the command being served
-    thread: int = 0  #: the candidate's thread that sent it: contexts are current in a thread
-    _stacks: dict[int, list[int]] = field(default_factory=dict)
-    _contexts: set[int] = field(default_factory=set)  #: alive
-    _initialised: bool = False
-    _made: int = 0
     _pinned: dict[int, Allocation] = field(
         default_factory=dict
     )  #: host memory that copies ran from or to, by its number
     _reported: set[int] = field(default_factory=set)  #: addresses of leaks that a call was told of
 
-    def finding(self, misuse: Misuse, line: str = "") -> None:
-        found = Finding(misuse.kind, misuse.message, line or misuse.line or self.line)
-        if found not in self.findings and len(self.findings) < _MOST_FINDINGS:
-            self.findings.append(found)
-
-    # -- contexts
-
-    def init(self) -> None:
-        self._initialised = True
-
-    def make_context(self) -> int:
-        self._need_init("make_context", "cuCtxCreate")
-        self._made += 1
-        self._contexts.add(self._made)
-        self._stack().append(self._made)
-        return self._made
-
-    def retain_primary_context(self) -> int:
-        self._need_init("retain_primary_context", "cuDevicePrimaryCtxRetain")
-        self._contexts.add(PRIMARY)
-        return PRIMARY
-
-    def push_context(self, context: int) -> None:
-        if context not in self._contexts:
-            message = "Context.push: this context has ended, or never was"
-            raise Misuse("context", message, error="cuCtxPushCurrent failed: invalid device context")
-        self._stack().append(context)
-
-    def pop_context(self) -> None:
-        if not self._stack():
-            message = "Context.pop: no context is current in this thread; it was popped before"
-            raise Misuse("context", message, error="cuCtxPopCurrent failed: invalid device context")
-        self._stack().pop()
+    # -- memory
 
     def detach_context(self, context: int) -> None:
         """The context ends, and all its memory with it, which must not be in use any more."""
@@ -113,39 +71,35 @@ class Driver:
         for stack in self._stacks.values():
             stack[:] = [c for c in stack if c != context]
 
-    def current_context(self) -> int | None:
-        stack = self._stack()
-        return stack[-1] if stack else None
-
-    def need_context(self, what: str) -> int:
-        """The current context. Raises Misuse when there is none."""
-        context = self.current_context()
-        if context is None:
-            raise Misuse("context", f"{what}: {_NO_CONTEXT}", error=f"{what} failed: invalid device context")
-        return context
-
-    def _need_init(self, what: str, cuda: str) -> None:
-        if not self._initialised:
-            message = f"{what} before pycuda.driver.init()"
-            raise Misuse("context", message, error=f"{cuda} failed: initialization error")
-
-    def _stack(self) -> list[int]:
-        return self._stacks.setdefault(self.thread, [])
-
-    # -- memory
-
     def mem_alloc(self, size: int) -> int:
         context = self.need_context("cuMemAlloc")
-        return self.memory.allocate(size, self.line, context).address
+        self.forbid_in_capture("an allocation")
+        address = self.memory.allocate(size, self.line, context).address
+        self._did("alloc", size=size)
+        return address
 
     def mem_free(self, address: int, finalizer: bool = False) -> None:
         """Frees, after naming work that is pending on the bytes."""
+        try:
+            self.forbid_in_capture("the freeing of memory")
+        except Misuse as misuse:
+            if not finalizer:
+                raise
+            self.finding(misuse)
         allocation = self.memory.find(address)
         if allocation is not None and not allocation.freed:
             self._settle(allocation, finalizer)
         elif allocation is not None and finalizer and allocation.context not in self._contexts:
             return  # went with its context
-        self.memory.free(address, self.line)
+        self._did("free", size=self.memory.free(address, self.line).size)
+
+    def host_alloc(self) -> None:
+        """Pinned memory lies in the candidate's process; here is what can be wrong with asking for it."""
+        self.need_context("cuMemHostAlloc")
+        self.forbid_in_capture("an allocation of pinned memory")
+
+    def host_free(self) -> None:
+        self.forbid_in_capture("the freeing of pinned memory")
 
     def _settle(self, allocation: Allocation, finalizer: bool = False) -> None:
         """Name, and run, what is pending on memory that goes. A finalizer's line says little: the work's is better."""
@@ -173,12 +127,14 @@ class Driver:
         self.need_context("cuMemcpyHtoD")
         span = self.memory.span(dest, len(data), "memcpy_htod")
         self._now("memcpy_htod", lambda: span.write(np.frombuffer(data, np.uint8), dtype), writes=(span,))
+        self._did("htod", size=len(data))
 
     def memcpy_dtoh(self, src: int, size: int, dtype: str) -> bytes:
         self.need_context("cuMemcpyDtoH")
         span = self.memory.span(src, size, "memcpy_dtoh")
         got: list[bytes] = []
         self._now("memcpy_dtoh", lambda: got.append(self._read(span, dtype, "memcpy_dtoh").tobytes()), reads=(span,))
+        self._did("dtoh", size=size)
         return got[0]
 
     def memcpy_dtod(self, dest: int, src: int, size: int, stream: int | None = None) -> None:
@@ -195,7 +151,8 @@ class Driver:
             target.copy_from(source)
 
         what = "memcpy_dtod" if stream is None else "memcpy_dtod_async"
-        self.enqueue(stream or DEFAULT, what, run, reads=(source,), writes=(target,), quiet=stream is None)
+        op = self.enqueue(stream or DEFAULT, what, run, reads=(source,), writes=(target,), quiet=stream is None)
+        self._did("dtod", stream or DEFAULT, size, op)
 
     def memset(self, dest: int, pattern: bytes, count: int, stream: int | None = None) -> None:
         """As `memcpy_dtod`: the host does not wait for it."""
@@ -210,14 +167,24 @@ class Driver:
             span.write(np.tile(np.frombuffer(pattern, np.uint8), count))
 
         what = "memset" if stream is None else "memset_async"
-        self.enqueue(stream or DEFAULT, what, run, writes=(span,), quiet=stream is None)
+        op = self.enqueue(stream or DEFAULT, what, run, writes=(span,), quiet=stream is None)
+        self._did("memset", stream or DEFAULT, span.size, op)
 
     def memcpy_htod_async(
         self, dest: int, data: bytes, dtype: str, copy: int, host: tuple[int, int, int], stream: int
-    ) -> None:
-        """``host`` says which pinned memory ``data`` was read from: its number, its size, the offset."""
+    ) -> bool:
+        """``host`` says which pinned memory ``data`` was read from: its number, its size, the offset.
+
+        True where the stream is capturing: the bytes of the launch will count, not these.
+        """
         self.need_context("cuMemcpyHtoDAsync")
         span, pinned = self.memory.span(dest, len(data), "memcpy_htod_async"), self._host_span(host, len(data))
+        kept = b"" if self.streams.capturing(stream) else data
+        op = self._submit(stream, self._to_device(span, pinned, dtype, kept, copy))
+        self._did("htod_async", stream, len(data), op)
+        return op.captured
+
+    def _to_device(self, span: Span, pinned: Span, dtype: str, data: bytes, copy: int) -> Operation:
         # Bytes that an earlier copy has yet to bring to this pinned memory are taken from that copy.
         bringing = [(op, b) for op in self.streams.pending() for b in op.writes if b.overlaps(pinned)]
 
@@ -232,20 +199,29 @@ class Driver:
             span.write(array, dtype)
             self.delivered.append(HostCopy(copy))
 
-        self.enqueue(stream, "memcpy_htod_async", run, reads=(pinned,), writes=(span,))
+        end = HostEnd(copy, span.size, False, lambda data, copy: self._to_device(span, pinned, dtype, data, copy))
+        return Operation("memcpy_htod_async", self.line, run, (pinned,), (span,), host=end)
 
     def memcpy_dtoh_async(
         self, src: int, size: int, dtype: str, copy: int, host: tuple[int, int, int], stream: int
-    ) -> None:
+    ) -> bool:
+        """True where the stream is capturing."""
         self.need_context("cuMemcpyDtoHAsync")
         span, pinned = self.memory.span(src, size, "memcpy_dtoh_async"), self._host_span(host, size)
+        op = self._submit(stream, self._to_host(span, pinned, dtype, copy))
+        self._did("dtoh_async", stream, size, op)
+        return op.captured
+
+    def _to_host(self, span: Span, pinned: Span, dtype: str, copy: int) -> Operation:
         line = self.line
 
         def run() -> None:
             op.result = self._read(span, dtype, "memcpy_dtoh_async", line)
             self.delivered.append(HostCopy(copy, op.result))
 
-        op = self.enqueue(stream, "memcpy_dtoh_async", run, reads=(span,), writes=(pinned,))
+        end = HostEnd(copy, span.size, True, lambda data, copy: self._to_host(span, pinned, dtype, copy))
+        op = Operation("memcpy_dtoh_async", line, run, (span,), (pinned,), host=end)
+        return op
 
     def host_misuse(self, kind: str, message: str) -> None:
         """What only the client can see (a pageable buffer, a buffer changed too early)."""
@@ -271,16 +247,20 @@ class Driver:
 
     def stream_synchronize(self, stream: int) -> None:
         self.streams.synchronize(stream)
+        self._did("stream_sync", stream)
 
     def stream_query(self, stream: int) -> bool:
         return self.streams.query(stream)
 
     def stream_wait_event(self, stream: int, event: int) -> None:
         self.streams.wait_event(stream, event)
+        self._did("event_wait", stream)
 
     def context_synchronize(self) -> None:
         self.need_context("cuCtxSynchronize")
+        self.streams.captures.forbid_waiting("a wait for all streams")
         self.streams.synchronize_all()
+        self._did("context_sync")
 
     def event_create(self, flags: int) -> int:
         self.need_context("cuEventCreate")
@@ -291,36 +271,27 @@ class Driver:
 
     def event_record(self, event: int, stream: int) -> None:
         self.streams.event_record(event, stream, self.line)
+        self._did("event_record", stream)
 
     def event_synchronize(self, event: int) -> None:
         self.streams.event_synchronize(event)
+        self._did("event_sync")
 
     def event_query(self, event: int) -> bool:
+        self.streams.uncaptured(event, "a query of an event")
+        self.forbid_in_capture("a query of an event")
         return self.streams.event_query(event)
 
     def event_elapsed(self, start: int, end: int) -> float:
         return self.streams.event_elapsed(start, end)
 
-    # -- shared with the runtime
-
-    def enqueue(
-        self, stream: int, what: str, run: Callable[[], None], *,
-        reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = (), quiet: bool = False,
-    ) -> Operation:  # fmt: skip
-        """Queue work; what it will write reads as poison from now on, unless earlier work still needs the old bytes."""
-        op = Operation(what, self.line, run, reads, writes, quiet=quiet)
-        busy = self.streams.touching(writes=writes)
-        self.streams.submit(stream, op)
-        if busy is None:
-            for span in writes:
-                if not any(span.overlaps(read) for read in reads):
-                    span.unwrite()
-        return op
+    # -- how commands run
 
     def _now(
         self, what: str, run: Callable[[], None], *, reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = ()
     ) -> None:
-        self.streams.synchronize_blocking()
+        self.streams.synchronize_blocking(what)
+        self.forbid_in_capture(what)
         busy = self.streams.touching(reads, writes)
         if busy is not None:
             span = (writes + reads)[0]
@@ -347,6 +318,10 @@ class Driver:
 
     def audit(self) -> list[Finding]:
         """What is still wrong when a call has ended: work nobody waited for, memory nobody freed."""
+        for capture in self.streams.captures.active():
+            message = "the capture that began here never ended: call cudaStreamEndCapture, after an error too"
+            self.finding(Misuse("capture", message), capture.line)
+            self.streams.captures.drop(capture)
         for op in self.streams.pending():
             if not op.quiet:
                 message = f"{op.what} was never waited for, so its results are undefined: synchronize its stream first"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from grader.inside.trtprep_worker.addresses import DEVICE_START
 from grader.inside.trtprep_worker.poison import poison
 
 from .misuse import Misuse
@@ -19,7 +20,6 @@ from .misuse import Misuse
 TOTAL_BYTES = 4 << 30
 #: One command moves at most this much: a message between the processes is bounded too.
 MOST_BYTES = 1 << 30
-_BASE = 0x7F20_0000_0000
 _ALIGN = 512  # cuMemAlloc aligns to at least 256 bytes; 512 is what current drivers do
 _GUARD = 1 << 20
 #: One-byte types carry no hint of what is meant: a uint8 view is how raw bytes are passed around.
@@ -117,7 +117,7 @@ class Memory:
         self.used_bytes = 0
         self._all: list[Allocation] = []  # ascending addresses, because the next one only grows
         self._live: dict[int, Allocation] = {}
-        self._next = _BASE
+        self._next = DEVICE_START
 
     def live(self) -> list[Allocation]:
         return list(self._live.values())

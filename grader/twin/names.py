@@ -1,7 +1,8 @@
 """Which attributes of which objects a client may name: an allow-list, since names arrive as text.
 
 Of TensorRT-RTX's classes it is their public methods and properties, less those that read files,
-load libraries, take raw pointers or call back.  Of the twin's own it is what stands here.
+load libraries, take addresses of host memory or call back.  Of the twin's own it is what stands
+here; where those take addresses, they are numbers that the twin's own memory gave out.
 """
 
 from __future__ import annotations
@@ -33,10 +34,8 @@ _POINTERS = dict.fromkeys(
         "load_model_proto",
         "parse_model_proto",
         "profile_stream",
-        "set_device_memory",
-        "device_memory",
     ),
-    "it takes raw pointers, which mean nothing in the device process",
+    "it takes addresses of your process, which mean nothing in the device process",
 )
 REFUSED = _CALLS_BACK | _FILES | _POINTERS
 
@@ -49,7 +48,8 @@ _METHODS: dict[type, frozenset[str]] = {
             "get_tensor_format_desc", "get_tensor_vectorized_dim", "get_tensor_bytes_per_component",
             "is_shape_inference_io",
             "get_tensor_components_per_element", "get_tensor_profile_shape", "create_execution_context",
-            "create_engine_inspector",
+            "create_execution_context_without_device_memory", "get_device_memory_size_for_profile",
+            "get_device_memory_size_for_profile_v2", "create_engine_inspector",
             "serialize", "__getitem__",
         }
     ),
@@ -57,7 +57,8 @@ _METHODS: dict[type, frozenset[str]] = {
         {
             "set_optimization_profile_async", "set_input_shape", "get_tensor_shape", "get_tensor_strides",
             "get_max_output_size",
-            "infer_shapes", "set_tensor_address", "get_tensor_address", "execute_v2", "execute_async_v3",
+            "infer_shapes", "set_device_memory", "update_device_memory_size_for_shapes",
+            "set_tensor_address", "get_tensor_address", "execute_v2", "execute_async_v3",
         }
     ),
     EngineInspector: frozenset({"get_layer_information", "get_engine_information"}),
@@ -66,16 +67,19 @@ _PROPERTIES: dict[type, frozenset[str]] = {
     Runtime: frozenset(),
     ICudaEngine: frozenset(
         {
-            "name", "num_io_tensors", "num_layers", "num_optimization_profiles", "device_memory_size_v2", "refittable",
-            "num_aux_streams",
+            "name", "num_io_tensors", "num_layers", "num_optimization_profiles", "device_memory_size_v2",
+            "device_memory_size", "refittable", "num_aux_streams", "profiling_verbosity",
         }
     ),
-    IExecutionContext: frozenset({"engine", "name", "active_optimization_profile", "all_binding_shapes_specified"}),
+    IExecutionContext: frozenset(
+        {"engine", "name", "active_optimization_profile", "all_binding_shapes_specified", "device_memory"}
+    ),
     EngineInspector: frozenset({"execution_context"}),
 }  # fmt: skip
 #: Properties that may be set, and to what.
 _SETTABLE: dict[tuple[type, str], type | tuple[type, ...]] = {
     (IExecutionContext, "name"): str,
+    (IExecutionContext, "device_memory"): int,
     (EngineInspector, "execution_context"): (IExecutionContext, type(None)),
 }
 TWIN = tuple(_METHODS)

@@ -17,7 +17,7 @@ import struct
 from dataclasses import asdict, dataclass
 
 MAGIC = b"trtprep-twin"
-VERSION = 1
+VERSION = 2
 _FOOTER = struct.Struct("<QQQI32s12s")
 
 
@@ -43,14 +43,68 @@ class LayerInfo:
 
 
 @dataclass(frozen=True)
+class PortInfo:
+    """A tensor that a kernel reads or writes: -1 where dynamic, dtype and memory layout in ``format``."""
+
+    name: str
+    shape: tuple[int, ...]
+    format: str
+
+    @classmethod
+    def from_data(cls, data: dict) -> PortInfo:
+        return cls(data["name"], tuple(data["shape"]), data["format"])
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """A kernel of the real engine, as its builder told of it."""
+
+    name: str
+    type: str
+    inputs: tuple[PortInfo, ...]
+    outputs: tuple[PortInfo, ...]
+    tactic: str
+    stream: int
+    metadata: str
+
+    @classmethod
+    def from_data(cls, data: dict) -> KernelInfo:
+        inputs, outputs = (tuple(map(PortInfo.from_data, data[side])) for side in ("inputs", "outputs"))
+        return cls(data["name"], data["type"], inputs, outputs, data["tactic"], data["stream"], data["metadata"])
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What the builder's own log tells of the engine; ``problem`` says why there are no kernels.
+
+    ``activation_bytes`` is the memory that one execution context needs, None where the log does not say.
+    """
+
+    kernels: tuple[KernelInfo, ...] = ()
+    activation_bytes: int | None = None
+    problem: str = ""
+
+    @classmethod
+    def from_data(cls, data: dict) -> Traced:
+        return cls(tuple(map(KernelInfo.from_data, data["kernels"])), data["activation_bytes"], data["problem"])
+
+
+@dataclass(frozen=True)
 class Description:
-    """What the runtime must know of an engine; ``profiles`` maps input name -> (min, opt, max) each."""
+    """What the runtime must know of an engine; ``profiles`` maps input name -> (min, opt, max) each.
+
+    ``layers`` are the network's, ``traced`` the engine's. ``verbosity`` is the name of the `trt.ProfilingVerbosity`
+    that was asked for; ``user_memory``: whether every context needs memory of the caller's (REQUIRE_USER_ALLOCATION).
+    """
 
     name: str
     tensorrt: str
     io: tuple[IOTensor, ...]
     profiles: tuple[dict[str, tuple[tuple[int, ...], ...]], ...]
     layers: tuple[LayerInfo, ...]
+    traced: Traced = Traced()
+    verbosity: str = "LAYER_NAMES_ONLY"
+    user_memory: bool = False
 
     @classmethod
     def from_data(cls, data: dict) -> Description:
@@ -60,6 +114,9 @@ class Description:
             tuple(IOTensor(t["name"], t["dtype"], tuple(t["shape"]), t["is_input"]) for t in data["io"]),
             tuple({k: tuple(map(tuple, v)) for k, v in p.items()} for p in data["profiles"]),
             tuple(LayerInfo(**layer) for layer in data["layers"]),
+            Traced.from_data(data["traced"]),
+            data["verbosity"],
+            data["user_memory"],
         )
 
 

@@ -7,24 +7,22 @@ False or None is refused the same way here; what a GPU would not notice is a fin
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import tensorrt_rtx as trt
 
 from .context import IExecutionContext
-from .driver import PRIMARY
+from .contexts import PRIMARY
 from .executor import NUMPY, ExecutionError
 from .layers import Unsupported
 from .loaded import LoadedPlan
-from .plan import IOTensor, PlanError
+from .plan import IOTensor, KernelInfo, PlanError, PortInfo
 from .world import World
 
 _ERROR = trt.ILogger.Severity.ERROR
-_OWN_ARENA = (
-    None,
-    trt.ExecutionContextAllocationStrategy.STATIC,
-    trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE,
-)
+_STRATEGY = trt.ExecutionContextAllocationStrategy
+_FORMAT = trt.LayerInformationFormat
 
 
 class Runtime:
@@ -68,7 +66,8 @@ class ICudaEngine:
 
     @property
     def num_layers(self) -> int:
-        return len(self.description.layers)
+        """Kernels, as in TensorRT; 0 where the builder's trace could not be read."""
+        return len(self.description.traced.kernels)
 
     @property
     def num_optimization_profiles(self) -> int:
@@ -76,7 +75,29 @@ class ICudaEngine:
 
     @property
     def device_memory_size_v2(self) -> int:
-        return 0  # the walk runs on the host; how an arena is planned is not the twin's to say
+        """Bytes that one context computes in, as the real builder planned them; the walk itself needs none."""
+        needed = self.description.traced.activation_bytes
+        if needed is None:
+            raise Unsupported("the twin does not know this engine's device memory size: its builder did not log it")
+        return needed
+
+    @property
+    def device_memory_size(self) -> int:
+        return self.device_memory_size_v2
+
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+        """As for all profiles: the builder logs no other number."""
+        if not 0 <= profile_index < self.num_optimization_profiles:
+            self._world.refuse("ICudaEngine::getDeviceMemorySizeForProfileV2", f"there is no profile {profile_index}")
+            return 0
+        return self.device_memory_size_v2
+
+    def get_device_memory_size_for_profile(self, profile_index: int) -> int:
+        return self.get_device_memory_size_for_profile_v2(profile_index)
+
+    @property
+    def profiling_verbosity(self) -> trt.ProfilingVerbosity:
+        return trt.ProfilingVerbosity.__members__[self.description.verbosity]
 
     @property
     def refittable(self) -> bool:
@@ -140,15 +161,24 @@ class ICudaEngine:
             return []
         return [trt.Dims(s) for s in self.bounds(name, profile_index)]
 
-    def create_execution_context(self, strategy: object = None) -> IExecutionContext:
-        if strategy not in _OWN_ARENA:
-            raise Unsupported(
-                f"the twin cannot give a context memory of your own ({strategy}): it has no arena to plan"
-            )
-        return IExecutionContext(self._world, self)
+    def create_execution_context(
+        self, strategy: trt.ExecutionContextAllocationStrategy = _STRATEGY.STATIC
+    ) -> IExecutionContext | None:
+        """A context, or None with the reason logged."""
+        if not isinstance(strategy, _STRATEGY):
+            raise Unsupported("the twin's contexts are made with an ExecutionContextAllocationStrategy, not otherwise")
+        managed = strategy == _STRATEGY.USER_MANAGED
+        if self.description.user_memory and not managed:
+            problem = "the engine was built with REQUIRE_USER_ALLOCATION, so its contexts must be USER_MANAGED"
+            self._world.refuse("ICudaEngine::createExecutionContext", problem)
+            return None
+        return IExecutionContext(self._world, self, managed)
+
+    def create_execution_context_without_device_memory(self) -> IExecutionContext:
+        return IExecutionContext(self._world, self, managed=True)
 
     def create_engine_inspector(self) -> EngineInspector:
-        return EngineInspector(self)
+        return EngineInspector(self._world, self)
 
     def serialize(self) -> bytes:
         return self._data
@@ -173,22 +203,70 @@ class ICudaEngine:
 
 
 class EngineInspector:
-    """Describes the walked layers; which kernels they became is only known where there is a GPU."""
+    """Describes the kernels, as far as the engine's profiling verbosity goes; sizes are -1 where dynamic.
 
-    def __init__(self, engine: ICudaEngine) -> None:
+    Without any the reason why they are not known is logged.
+    """
+
+    def __init__(self, world: World, engine: ICudaEngine) -> None:
         self._engine = engine
         self.execution_context: IExecutionContext | None = None
+        if problem := engine.description.traced.problem:
+            world.log(trt.ILogger.Severity.WARNING, f"the twin knows no kernels of this engine: {problem}")
 
     def get_layer_information(self, layer_index: int, format: trt.LayerInformationFormat) -> str:  # noqa: A002 (TensorRT's name)
-        if not 0 <= layer_index < self._engine.num_layers:
-            raise IndexError(f"get_layer_information({layer_index}): the engine has {self._engine.num_layers} layers")
-        layer = self._engine.description.layers[layer_index]
-        if format == trt.LayerInformationFormat.ONELINE:
-            return layer.name
-        return json.dumps({"Name": layer.name, "LayerType": layer.type, "Precision": layer.precision})
+        engine = self._engine
+        if not 0 <= layer_index < engine.num_layers:
+            raise IndexError(f"get_layer_information({layer_index}): the engine has {engine.num_layers} layers")
+        told = self._layers()
+        if not told:
+            return ""
+        kernel = engine.description.traced.kernels[layer_index]
+        return _line(told[layer_index], kernel) if format == _FORMAT.ONELINE else json.dumps(told[layer_index])
 
     def get_engine_information(self, format: trt.LayerInformationFormat) -> str:  # noqa: A002
-        layers = [self.get_layer_information(i, format) for i in range(self._engine.num_layers)]
-        if format == trt.LayerInformationFormat.ONELINE:
-            return "\n".join(layers)
-        return json.dumps({"Layers": [json.loads(text) for text in layers], "Bindings": list(self._engine.io)})
+        layers = self._layers()
+        if format == _FORMAT.ONELINE:
+            pairs = zip(layers, self._engine.description.traced.kernels, strict=False)
+            return "\n".join(_line(layer, kernel) for layer, kernel in pairs)
+        return json.dumps({"Layers": layers, "Bindings": list(self._engine.io)})
+
+    def _layers(self) -> list[Any]:
+        """What may be told of the kernels: nothing, the names, or all."""
+        verbosity, kernels = self._engine.profiling_verbosity, self._engine.description.traced.kernels
+        if verbosity == trt.ProfilingVerbosity.NONE:
+            return []
+        if verbosity == trt.ProfilingVerbosity.LAYER_NAMES_ONLY:
+            return [kernel.name for kernel in kernels]
+        return [_as_data(kernel) for kernel in kernels]
+
+
+def _as_data(kernel: KernelInfo) -> dict[str, Any]:
+    def ports(told: tuple[PortInfo, ...]) -> list[dict[str, Any]]:
+        return [{"Name": p.name, "Dimensions": list(p.shape), "Format/Datatype": p.format} for p in told]
+
+    return {
+        "Name": kernel.name,
+        "LayerType": kernel.type,
+        "Inputs": ports(kernel.inputs),
+        "Outputs": ports(kernel.outputs),
+        "TacticName": kernel.tactic,
+        "StreamId": kernel.stream,
+        "Metadata": kernel.metadata,
+    }
+
+
+def _line(told: Any, kernel: KernelInfo) -> str:
+    """One kernel in the form of TensorRT's one-line information."""
+    if isinstance(told, str):
+        return told
+
+    def ports(side: tuple[PortInfo, ...]) -> str:
+        each = (f"{{ Name: {p.name}, Dimensions: {list(p.shape)}, Format/Datatype: {p.format} }}" for p in side)
+        return f"[ {', '.join(each)}]" if side else "[]"
+
+    return (
+        f"Name: {kernel.name}, LayerType: {kernel.type}, Inputs: {ports(kernel.inputs)}, "
+        f"Outputs: {ports(kernel.outputs)}, TacticName: {kernel.tactic}, StreamId: {kernel.stream}, "
+        f"Metadata: {kernel.metadata}"
+    )

@@ -7,28 +7,32 @@ name to the real object, as far as `names` allows; what differs from plain Tenso
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorrt_rtx as trt
 from google.protobuf.message import EncodeError
 
-from . import names
+from . import names, trace
 from . import plan as plans
+from .configs import Configs
 from .driver import Driver
 from .layers import Unsupported
+from .layers.graph import layer_type
 from .loaded import LoadedPlans
 from .misuse import Misuse
 from .models import checked
 from .runtime import ICudaEngine, IExecutionContext, Runtime, World
-from .walk import as_own_class, io_tensors, layer_infos, walk
+from .walk import all_names, as_own_class, io_tensors, layer_infos, walk
 
 _ERROR = trt.ILogger.Severity.ERROR
 #: Classes that the client may make.
 _MAKES = ("Builder", "OnnxParser", "Runtime")
 _VALUES: tuple[Any, ...] = tuple(c for c in vars(trt).values() if isinstance(c, type) and issubclass(c, trt.Dims))
 _MOST_LOG_BYTES = 4 << 20  # of records that go with one reply; a verbose build can have many
+_MOST_RECORD_BYTES = 1 << 20  # of one record; the one with EfficientNet-Lite0's kernels has 62 thousand
 _MOST_DEPTH = 16
 
 
@@ -43,13 +47,16 @@ class Session:
         self.world = World(driver, self._log, key, LoadedPlans(key, trt.__version__))
         self.records: list[tuple[int, str]] = []  #: log records since the last reply
         self.builds = 0
+        self.configs = Configs()
         self._log_bytes = 0
         self._objects: dict[int, Any] = {}
         self._ids: dict[int, int] = {}
         self._counts: dict[int, int] = {}  # how often the client was given a handle
         self._next = 1
         self._keep: list[Any] = []  # what TensorRT's objects may point into for as long as they live
-        self._profiles: dict[int, list[Any]] = {}  # id of a config -> its profiles
+        self._told: list[str] | None = None  # what the builder logs, while it builds
+        self._untold = False  # whether its kernels are kept from the client
+        self._ours = False  # whether what is logged comes of our own questions
         self._logger = _Collector(self._log)
 
     # -- commands of the client
@@ -70,10 +77,19 @@ class Session:
         return self._out(function(target, *values, **named) if own is not None else function(*values, **named))
 
     def get(self, handle: int, name: str) -> Any:
-        return self._out(names.value(self._object(handle), name))
+        target = self._object(handle)
+        if name == "layer_type" and isinstance(target, trt.ILayer):  # ILayer.type, which some of its classes hide
+            return self._out(layer_type(target))
+        own = _OWN_PROPERTIES.get((type(target).__name__, name)) if type(name) is str else None
+        return self._out(names.value(target, name) if own is None else own[0](self.configs, target))
 
     def set(self, handle: int, name: str, value: Any) -> None:
-        names.assign(self._object(handle), name, self._in(value))
+        target = self._object(handle)
+        own = _OWN_PROPERTIES.get((type(target).__name__, name)) if type(name) is str else None
+        if own is None:
+            names.assign(target, name, self._in(value))
+        else:
+            own[1](self.configs, target, self._in(value))
 
     def release(self, handles: list[int]) -> None:
         """The client dropped a reference to each of these."""
@@ -90,21 +106,21 @@ class Session:
         if isinstance(target, IExecutionContext) and (pending := target.pending()) is not None:
             message = f"an execution context was let go while its {pending.what} ({pending.line}) was still to run"
             self.world.driver.finding(Misuse("freed", f"{message}: synchronize the stream first"), pending.line)
+        if isinstance(target, IExecutionContext):
+            target.let_go()
         if not isinstance(target, (*names.TWIN, trt.ILayer, trt.ITensor)):
             self._keep.append(target)  # others may point to it, as a parser does to its network
 
     # -- what differs from plain TensorRT-RTX
 
     def _add_optimization_profile(self, config: trt.IBuilderConfig, profile: trt.IOptimizationProfile) -> int:
-        index = config.add_optimization_profile(profile)
-        if index >= 0:
-            self._profiles.setdefault(id(config), []).append(profile)
-            self._keep.append(config)  # its id must stay its own
-        return index
+        return self.configs.add_profile(config, profile)
+
+    def _limit_memory(self, config: trt.IBuilderConfig, pool: trt.MemoryPoolType, pool_size: int) -> None:
+        self.configs.limit(config, pool, pool_size)
 
     def _reset_config(self, config: trt.IBuilderConfig) -> None:
-        config.reset()
-        self._profiles.pop(id(config), None)
+        self.configs.reset(config)
 
     def _parse(self, parser: trt.OnnxParser, model: bytes, path: object = None) -> bool:
         """Without the path: it is one of the client's, who sends models with everything in them."""
@@ -120,22 +136,53 @@ class Session:
         """The real build; then, from the same network, what the twin needs to run it."""
         if not isinstance(network, trt.INetworkDefinition) or not isinstance(config, trt.IBuilderConfig):
             raise TypeError("build_serialized_network(network, config): a network and a builder config are needed")
-        engine = builder.build_serialized_network(network, config)
-        if engine is None:
-            return None
-        io = io_tensors(network)
-        profiles = tuple(
-            {t.name: shapes for t in io if t.is_input and (shapes := _profile_shapes(profile, t.name))}
-            for profile in self._profiles.get(id(config), ())
-        )
+        with self._unlogged():
+            described = self.configs.describe(config, network)
+            profiles = self.configs.profiles(config, network)
+        plan: bytes | None = None
         try:
-            description = plans.Description(network.name, trt.__version__, io, profiles, layer_infos(network))
-            plan = plans.Plan(bytes(memoryview(engine)), walk(network), description)
+            engine, told = self._build_traced(builder, network, config)
+            if engine is not None:
+                description = plans.Description(
+                    network.name, trt.__version__, io_tensors(network), profiles,
+                    layer_infos(network), trace.traced(told, all_names(network)), described["verbosity"],
+                    "REQUIRE_USER_ALLOCATION" in described["flags"],
+                )  # fmt: skip
+                sealed = plans.Plan(bytes(memoryview(engine)), walk(network), description)
+                plan = plans.seal(sealed, self.world.key)
         except Unsupported as error:
             self._log(_ERROR, f"the engine was built, but cannot run here: {error}")
             raise
+        finally:
+            self.configs.record(described, None if plan is None else plans.digest(plan))
+        if plan is None:
+            return None
         self.builds += 1
-        return _SealedPlan(plans.seal(plan, self.world.key))
+        return _SealedPlan(plan)
+
+    def _build_traced(
+        self, builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig
+    ) -> tuple[trt.IHostMemory | None, list[str]]:
+        """The real build, with its kernels logged whatever verbosity was asked for; and all that it logged."""
+        asked = config.profiling_verbosity
+        told: list[str] = []
+        self._told = told
+        self._untold = asked != trt.ProfilingVerbosity.DETAILED
+        try:
+            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+            return builder.build_serialized_network(network, config), told
+        finally:
+            config.profiling_verbosity = asked
+            self._told, self._untold = None, False
+
+    @contextmanager
+    def _unlogged(self) -> Iterator[None]:
+        """Around questions of ours: TensorRT logs an error where a profile has no shape for an input."""
+        self._ours = True
+        try:
+            yield
+        finally:
+            self._ours = False
 
     # -- values in and out
 
@@ -215,11 +262,19 @@ class Session:
         return {"@": "object", "id": handle, "class": type(value).__name__}
 
     def _log(self, severity: trt.ILogger.Severity, text: str) -> None:
+        if self._ours:
+            return
+        is_trace = text.startswith(trace.RECORD)
+        if self._told is not None:
+            self._told.append(text)
+            if is_trace and self._untold:
+                return
         if not self.records:
             self._log_bytes = 0
+        text = text[:_MOST_RECORD_BYTES]
         self._log_bytes += len(text)
-        if self._log_bytes < _MOST_LOG_BYTES or int(severity) <= int(_ERROR):
-            self.records.append((int(severity), text[:10_000]))
+        if self._log_bytes < _MOST_LOG_BYTES or is_trace or int(severity) <= int(_ERROR):
+            self.records.append((int(severity), text))
 
 
 class _Collector(trt.ILogger):
@@ -248,17 +303,19 @@ def _integer(value: Any) -> int:
     return value
 
 
-def _profile_shapes(profile: trt.IOptimizationProfile, name: str) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(shape) for shape in profile.get_shape(name))
-
-
 _OWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("Builder", "build_serialized_network"): Session._build,
     ("IBuilderConfig", "add_optimization_profile"): Session._add_optimization_profile,
+    ("IBuilderConfig", "set_memory_pool_limit"): Session._limit_memory,
     ("IBuilderConfig", "reset"): Session._reset_config,
     ("OnnxParser", "parse"): Session._parse,
     ("OnnxParser", "supports_model_v2"): Session._supports_model,
     ("ICudaEngine", "serialize"): Session._serialize,
+}
+
+#: Properties, by class and name: how they are read and set.
+_OWN_PROPERTIES: dict[tuple[str, str], tuple[Callable[..., Any], Callable[..., None]]] = {
+    ("IBuilderConfig", "hardware_compatibility_level"): (Configs.hardware_level, Configs.set_hardware_level),
 }
 
 #: Errors of a command that are the candidate's to see, by the name under which the client raises them.

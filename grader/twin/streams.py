@@ -12,43 +12,19 @@ wait for it.  Source: CUDA C++ Programming Guide, "Default Stream", and the driv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from .capture import ISOLATION, UNSUPPORTED, Capture, Captures
 from .memory import Span
 from .misuse import Misuse
+from .operations import Operation, merge
 
 DEFAULT = 0
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _DISABLE_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 _FIRST_HANDLE = 0x5500_0000
 _FIRST_EVENT = 0x6600_0000
-
-
-@dataclass
-class Operation:
-    """One asynchronous command: ``run`` does it; ``reads`` and ``writes`` are the bytes it touches."""
-
-    what: str
-    line: str
-    run: Callable[[], None]
-    reads: tuple[Span, ...] = ()
-    writes: tuple[Span, ...] = ()
-    stream: int = 0
-    number: int = 0
-    clock: dict[int, int] = field(default_factory=dict)
-    quiet: bool = False  #: a program may end without waiting for it
-    result: np.ndarray | None = None  #: the bytes that a copy to the host brought, once it ran
-
-    def clashes(self, other: Operation) -> Span | None:
-        for mine, theirs in ((self.writes, other.reads + other.writes), (self.reads, other.writes)):
-            for a in mine:
-                for b in theirs:
-                    if a.overlaps(b):
-                        return a
-        return None
 
 
 @dataclass
@@ -69,6 +45,7 @@ class _Event:
     clock: dict[int, int] = field(default_factory=dict)
     seconds: float | None = None
     asked: bool = False
+    capture: Capture | None = None  #: the one that it was recorded in: it stands for no work that will run
 
     def reach(self) -> None:
         self.seconds = time.perf_counter()
@@ -81,6 +58,7 @@ class Streams:
         self._streams = {DEFAULT: Stream(DEFAULT, blocking=True)}
         self._events: dict[int, _Event | None] = {}
         self._untimed: set[int] = set()
+        self.captures = Captures()
         self._made = 0  # handles are never used twice
 
     # -- streams
@@ -95,6 +73,7 @@ class Streams:
         if handle == DEFAULT:
             raise Misuse("stream", "the default stream cannot be destroyed", error="invalid resource handle")
         self.get(handle).destroyed = True
+        self.captures.forbid_waiting("the end of a stream", handle)
 
     def get(self, handle: int) -> Stream:
         stream = self._streams.get(handle)
@@ -104,11 +83,15 @@ class Streams:
         return stream
 
     def submit(self, handle: int, op: Operation) -> None:
-        """Queue ``op``. Raises Misuse when it races with pending work of another stream."""
+        """Queue ``op``, or write it down in a capture. Raises Misuse when it races with work of another stream."""
         stream = self.get(handle)
-        if stream.blocking:
-            self._join_default(stream)
-        self._refuse_race(stream, op)
+        capture = self.captures.of(handle)
+        if capture is not None:
+            capture.add(handle, op)
+            return
+        if handle == DEFAULT:
+            self.captures.forbid_default_stream(op.what)
+        self.refuse_races(handle, [op])
         stream.issued += 1
         op.stream, op.number = handle, stream.issued
         op.clock = dict(stream.clock)
@@ -116,19 +99,13 @@ class Streams:
         stream.pending.append(op)
         stream.asked = False
 
-    def _refuse_race(self, stream: Stream, op: Operation) -> None:
-        for other in self._streams.values():
-            for earlier in other.pending if other is not stream else ():
-                if stream.clock.get(other.handle, 0) >= earlier.number:
-                    continue
-                span = op.clashes(earlier)
-                if span is not None:
-                    raise Misuse(
-                        "race",
-                        f"{op.what} and {earlier.what} ({earlier.line}) touch {span.allocation.describe()} on two"
-                        " streams with nothing that orders them: let this stream wait for an event that the other"
-                        " records, or synchronize",
-                    )
+    def refuse_races(self, handle: int, ops: Iterable[Operation]) -> None:
+        """Raise Misuse when one of them would race with pending work of another stream."""
+        stream = self.get(handle)
+        if stream.blocking:
+            self._join_default(stream)
+        for op in ops:
+            op.refuse_race(handle, stream.clock, self.pending())
 
     def pending(self) -> list[Operation]:
         return [op for stream in self._streams.values() for op in stream.pending]
@@ -143,12 +120,14 @@ class Streams:
 
     def synchronize(self, handle: int) -> None:
         stream = self.get(handle)
+        self.captures.forbid_waiting("a wait for a stream", handle)
         self._drain(stream, stream.issued)
         if handle == DEFAULT:
             self.synchronize_blocking()
 
-    def synchronize_blocking(self) -> None:
+    def synchronize_blocking(self, what: str = "a wait for the default stream") -> None:
         """What a synchronous call on the legacy default stream waits for."""
+        self.captures.forbid_default_stream(what)
         for stream in list(self._streams.values()):
             if stream.blocking:
                 self._drain(stream, stream.issued)
@@ -164,11 +143,31 @@ class Streams:
     def query(self, handle: int) -> bool:
         """cuStreamQuery: pending work is "not yet" done once, and has run the next time, so polling ends."""
         stream = self.get(handle)
+        self.captures.forbid_waiting("a query of a stream", handle)
         if stream.pending and not stream.asked:
             stream.asked = True
             return False
         self.synchronize(handle)
         return True
+
+    # -- captures
+
+    def capturing(self, handle: int) -> bool:
+        return self.captures.of(handle) is not None
+
+    def begin_capture(self, handle: int, mode: int, thread: int, line: str) -> None:
+        stream = self.get(handle)
+        if handle == DEFAULT:
+            message = "the default stream cannot be captured: make a stream for it"
+            raise Misuse("capture", message, error=UNSUPPORTED)
+        self.captures.begin(handle, mode, thread, line, blocking=stream.blocking)
+
+    def clock(self, handle: int) -> dict[int, int]:
+        return dict(self.get(handle).clock)
+
+    def wait_clock(self, handle: int, clock: dict[int, int]) -> None:
+        """Later work of the stream comes after ``clock``."""
+        merge(self.get(handle).clock, clock)
 
     # -- events
 
@@ -186,19 +185,24 @@ class Streams:
 
     def event_record(self, event: int, handle: int, line: str) -> None:
         self._known(event)
+        capture = self.captures.of(handle)
+        if capture is not None:
+            capture.need_whole("the record of an event")
+            self._events[event] = _Event(clock=dict(capture.clocks[handle]), capture=capture)
+            return
         mark = _Event()
         self.submit(handle, Operation("event record", line, mark.reach, quiet=True))
         mark.clock = dict(self.get(handle).clock)
         self._events[event] = mark
 
     def event_synchronize(self, event: int) -> None:
-        recorded = self._known(event)
+        recorded = self.uncaptured(event, "a wait for an event")
         for handle, number in recorded.clock.items() if recorded else ():
             self._drain(self._streams[handle], number)
 
     def event_elapsed(self, start: int, end: int) -> float:
         """Milliseconds between two events that were reached; a twin's time, good for nothing but a sign."""
-        first, second = self._known(start), self._known(end)
+        first, second = (self.uncaptured(event, "the time of an event") for event in (start, end))
         if {start, end} & self._untimed:
             raise Misuse("event", "time_since: an event was made with DISABLE_TIMING", error="invalid resource handle")
         if first is None or second is None:
@@ -211,7 +215,7 @@ class Streams:
 
     def event_query(self, event: int) -> bool:
         """cuEventQuery; like `query`, it says "not yet" once. An event that was never recorded is done."""
-        recorded = self._known(event)
+        recorded = self.uncaptured(event, "a query of an event")
         if recorded is not None and recorded.seconds is None and not recorded.asked:
             recorded.asked = True
             return False
@@ -221,8 +225,28 @@ class Streams:
     def wait_event(self, handle: int, event: int) -> None:
         """cuStreamWaitEvent: later work of the stream comes after what the event recorded."""
         stream, recorded = self.get(handle), self._known(event)
-        if recorded is not None:
-            _merge(stream.clock, recorded.clock)
+        if recorded is None:
+            return
+        if recorded.capture is not None:
+            self._wait_captured(stream, recorded, recorded.capture)
+        elif (capture := self.captures.of(handle)) is not None:
+            why = "the event was recorded outside of it: record it on a capturing stream"
+            self.captures.refuse([capture], "a wait for an event", why, ISOLATION)
+        else:
+            merge(stream.clock, recorded.clock)
+
+    def _wait_captured(self, stream: Stream, recorded: _Event, capture: Capture) -> None:
+        if capture.ended:
+            self.captures.forbid_captured_event("a wait for an event", capture)
+        if stream.handle == DEFAULT:
+            self.captures.refuse([capture], "a wait for an event", "the default stream cannot take part", UNSUPPORTED)
+        self.captures.join(stream.handle, capture, recorded.clock, blocking=stream.blocking)
+
+    def uncaptured(self, event: int, what: str) -> _Event | None:
+        """The event's last recording, if any. Raises Misuse when that was in a capture."""
+        recorded = self._known(event)
+        self.captures.forbid_captured_event(what, recorded.capture if recorded else None)
+        return recorded
 
     def _known(self, event: int) -> _Event | None:
         if event not in self._events:
@@ -241,9 +265,9 @@ class Streams:
         if stream.handle == DEFAULT:
             for other in self._streams.values():
                 if other.blocking:
-                    _merge(stream.clock, other.clock)
+                    merge(stream.clock, other.clock)
         else:
-            _merge(stream.clock, self._streams[DEFAULT].clock)
+            merge(stream.clock, self._streams[DEFAULT].clock)
 
     def _drain(self, stream: Stream, number: int) -> None:
         while stream.pending and stream.pending[0].number <= number:
@@ -254,8 +278,3 @@ class Streams:
             if stream.pending and stream.pending[0] is op:
                 stream.pending.pop(0)
                 op.run()  # may raise Misuse: the operation failed, and counts as done
-
-
-def _merge(clock: dict[int, int], other: dict[int, int]) -> None:
-    for handle, number in other.items():
-        clock[handle] = max(clock.get(handle, 0), number)

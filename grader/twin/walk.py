@@ -6,6 +6,8 @@ network API, and from both.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import tensorrt_rtx as trt
 
 from .layers import LAYERS, Graph, Unsupported
@@ -93,3 +95,12 @@ def layer_infos(network: trt.INetworkDefinition) -> tuple[LayerInfo, ...]:
     return tuple(
         LayerInfo(a.name, layer_type(a).name, a.get_output_type(0).name if a.num_outputs else "") for a in layers
     )
+
+
+def all_names(network: trt.INetworkDefinition) -> Iterator[str]:
+    """Every name that the network gives: of tensors and layers, and the layers' metadata."""
+    yield from (network.get_input(i).name for i in range(network.num_inputs))
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        yield from (layer.name, layer.metadata)
+        yield from (out.name for i in range(layer.num_outputs) if (out := layer.get_output(i)) is not None)

@@ -25,6 +25,7 @@ class Run:
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
     line: str
+    device_memory: int = 0  #: the address of the caller's memory that it computed in; 0 for the context's own
 
 
 @dataclass

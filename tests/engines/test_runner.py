@@ -95,6 +95,24 @@ def test_inspection_tells_names_types_shapes_profiles_and_layers(
     assert {precision for _, kind, precision in seen.layers if kind in ("CONVOLUTION", "POOLING")} == {"FLOAT"}
 
 
+def test_inspection_tells_the_kernels_and_the_nodes_that_became_them(
+    engines: Runner, network: SmallNetwork, plan: bytes
+) -> None:
+    seen = engines.inspect(plan)
+
+    assert seen.untold == ""
+    nodes = [node.name or f"node_of_{node.output[0]}" for node in onnx.load_from_string(network.onnx).graph.node]
+    told = [name for kernel in seen.kernels for name in kernel.layers]
+    assert set(told) <= set(nodes)
+    assert len(set(told)) > len(nodes) // 2, "all but those that only rearrange"
+    reads = {port.name: port for kernel in seen.kernels for port in kernel.inputs}
+    writes = {port.name: port for kernel in seen.kernels for port in kernel.outputs}
+    assert reads[network.input].shape == (-1, *network.shape)
+    assert network.output in writes
+    assert all(port.format.startswith("Float ") for port in (reads[network.input], writes[network.output]))
+    assert seen.activation_bytes > MAX_BATCH * np.prod(network.shape) * 4
+
+
 def test_a_model_that_does_not_parse_is_refused_with_the_parsers_words(engines: Runner, network: SmallNetwork) -> None:
     with pytest.raises(EngineError, match=r"the network does not parse: [^$]*Plugin not found"):
         engines.build(network.with_unknown_operator(), {network.input: network.profile})

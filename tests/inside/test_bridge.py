@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import json
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 
 from grader.inside.trtprep_worker import bridge
@@ -57,6 +59,52 @@ class Config:
         self.flags.add(flag)
 
 
+class Inspector:
+    """8.6's: a raw record separator between the names of a fused layer."""
+
+    TEXT = '{\n\t"Metadata": "[ONNX Layer: a]\x1e[ONNX Layer: b]"}'
+
+    def get_engine_information(self, layout: str) -> str:
+        return self.TEXT
+
+    def get_layer_information(self, index: int, layout: str) -> str:
+        return self.TEXT
+
+
+def _runtime_8() -> tuple[type, type]:
+    class Context:
+        device_memory = 0
+
+        def __init__(self, engine: Any, own: bool) -> None:
+            self.engine, self.own = engine, own
+
+    class Engine:
+        device_memory_size = 4096
+
+        def create_execution_context(self) -> Context:
+            return Context(self, own=True)
+
+        def create_execution_context_without_device_memory(self) -> Context:
+            return Context(self, own=False)
+
+    return Engine, Context
+
+
+def _parser_8() -> tuple[type, type]:
+    class ParserError:
+        def __init__(self, node: int) -> None:
+            self._node = node
+
+        def node(self) -> int:
+            return self._node
+
+    class OnnxParser:
+        def parse(self, model: bytes, path: str = "") -> bool:
+            return not path
+
+    return OnnxParser, ParserError
+
+
 def tensorrt(version: str) -> Any:
     """A module with as much of this version as the table touches; its networks are the flags they were made with."""
     module: Any = ModuleType("tensorrt")
@@ -74,6 +122,8 @@ def tensorrt(version: str) -> Any:
             return network, config
 
     module.Builder = Builder
+    module.ICudaEngine, module.IExecutionContext = _runtime_8()
+    module.EngineInspector, module.OnnxParser, module.ParserError = Inspector, *_parser_8()
     if version.startswith("8."):  # a class of pybind11's, which takes new attributes
         module.NetworkDefinitionCreationFlag = type("NetworkDefinitionCreationFlag", (), {"EXPLICIT_BATCH": 0})
     else:
@@ -209,6 +259,54 @@ def test_8_allows_both_where_the_graph_has_both() -> None:
     layers = Layer(LayerType.QUANTIZE, DataType.INT8), Layer(LayerType.DEQUANTIZE, DataType.HALF)
 
     assert _built_with_8(*layers) == set(BuilderFlag)
+
+
+def test_8_gives_a_context_without_memory_of_its_own_under_the_name_that_10_has() -> None:
+    trt = _installed("8.6.0")
+    engine, strategies = trt.ICudaEngine(), trt.ExecutionContextAllocationStrategy
+
+    assert [s.name for s in strategies] == ["STATIC", "ON_PROFILE_CHANGE", "USER_MANAGED"]
+    assert engine.create_execution_context().own
+    assert engine.create_execution_context(strategies.ON_PROFILE_CHANGE).own
+    assert not engine.create_execution_context(strategies.USER_MANAGED).own
+    assert engine.device_memory_size_v2 == 4096
+
+
+def test_8_takes_memory_with_its_size_and_refuses_too_little() -> None:
+    trt = _installed("8.6.0")
+    context = trt.ICudaEngine().create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+
+    context.set_device_memory(0x1000, 4096)
+    assert context.device_memory == 0x1000
+    with pytest.raises(ValueError, match=r"4095 bytes, the engine needs 4096"):
+        context.set_device_memory(0x2000, 4095)
+    assert context.device_memory == 0x1000
+
+
+def test_8_tells_an_engine_in_json_that_can_be_read() -> None:
+    inspector = _installed("8.6.0").EngineInspector()
+
+    for text in (inspector.get_engine_information("JSON"), inspector.get_layer_information(0, "JSON")):
+        assert json.loads(text) == {"Metadata": "[ONNX Layer: a]\x1e[ONNX Layer: b]"}
+
+
+def test_8_names_the_node_of_a_parsers_error() -> None:
+    trt = _installed("8.6.0")
+    nodes = [onnx.helper.make_node(kind, ["x"], ["y"], name) for kind, name in (("Relu", "first"), ("Foo", "second"))]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], []))
+
+    assert trt.OnnxParser().parse(model.SerializeToString())
+    assert not trt.OnnxParser().parse(model.SerializeToString(), "path")
+    assert (trt.ParserError(1).node_name(), trt.ParserError(1).node_operator()) == ("second", "Foo")
+    for nowhere in (-1, 2):
+        assert (trt.ParserError(nowhere).node_name(), trt.ParserError(nowhere).node_operator()) == ("", "")
+
+
+def test_8_names_no_node_of_a_file_that_is_no_model() -> None:
+    trt = _installed("8.6.0")
+    trt.OnnxParser().parse(b"these are words")
+
+    assert (trt.ParserError(0).node_name(), trt.ParserError(0).node_operator()) == ("", "")
 
 
 # -- 10, 11, RTX

@@ -20,6 +20,7 @@ from grader.processes import view
 from grader.processes.candidate import CallFailed, Candidate
 from grader.processes.places import GRADER, INSIDE, worker_policy
 from grader.processes.sandbox import MIB, Limits
+from grader.twin.plan import digest
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,9 @@ def test_the_device_tells_what_was_built_and_run(program: Candidate) -> None:
 
     assert (built.evidence.builds, built.evidence.runs, built.evidence.findings) == (1, (), ())
     assert (ran.evidence.builds, ran.evidence.findings) == (0, ())
+    (config,) = built.evidence.configs
+    assert (config["plan"], config["verbosity"]) == (digest(built.value), "LAYER_NAMES_ONLY")
+    assert (built.evidence.failed_configs, ran.evidence.configs) == ((), ())
     np.testing.assert_array_equal(ran.value, -batch)
     (run,) = ran.evidence.runs
     assert run["line"] == line(PROGRAM, "run")

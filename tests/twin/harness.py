@@ -41,6 +41,7 @@ class Outcome:
     findings: tuple[dict[str, str], ...]
     runs: tuple[dict[str, Any], ...]
     builds: int
+    log: tuple[tuple[Any, ...], ...]  #: of the commands: do, stream, bytes, line, captured
     marks: dict[str, str]  #: "here" of a comment `# <here>` -> the line it stands on, as "answer.py:12"
 
     @property
@@ -144,7 +145,8 @@ class Twin:
         device.close()
         return Outcome(
             *(told.get(k) for k in ("value", "type", "message", "line", "trace", "printed")),
-            tuple(audit["findings"]), tuple(audit["runs"]), audit["builds"], _marks(text),
+            tuple(audit["findings"]), tuple(audit["runs"]), audit["builds"],
+            tuple(map(tuple, audit["log"])), _marks(text),
         )  # fmt: skip
 
 

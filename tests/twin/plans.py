@@ -45,7 +45,10 @@ def enum(cls: str, name: str) -> dict[str, str]:
 
 
 def all_plans(key: bytes) -> dict[str, bytes]:
-    """By name. ``relu``, ``half``, ``bytes`` and ``two`` (x + y) are 2x3; ``batch`` is -1x4, profiles to 4 and 8."""
+    """By name. ``relu``, ``half``, ``bytes`` and ``two`` (x + y) are 2x3; ``batch`` is -1x4, profiles to 4 and 8.
+
+    ``soft``, the softmax of each row of the softmax of each column of 64x64, alone needs activation memory.
+    """
     make = Maker(key)
     return {
         "relu": make.build(_relu(make, (2, 3))),
@@ -54,6 +57,7 @@ def all_plans(key: bytes) -> dict[str, bytes]:
         "batch": make.build(_relu(make, (-1, 4)), [{"x": ((1, 4), (2, 4), (4, 4))}, {"x": ((1, 4), (4, 4), (8, 4))}]),
         "two": make.build(_sum(make)),
         "scalar": make.build(_relu(make, ())),
+        "soft": make.build(_soft(make)),
     }
 
 
@@ -68,6 +72,17 @@ def _cast(make: Maker) -> dict:
     network = make.network()
     x = make.call(network, "add_input", "x", enum("DataType", "INT32"), (2, 3))
     return _finish(make, network, make.call(network, "add_cast", x, enum("DataType", "FLOAT")))
+
+
+def _soft(make: Maker) -> dict:
+    network = make.network()
+    columns = make.call(
+        network, "add_softmax", make.call(network, "add_input", "x", enum("DataType", "FLOAT"), (64, 64))
+    )
+    make.set(columns, "axes", 1 << 0)
+    rows = make.call(network, "add_softmax", make.call(columns, "get_output", 0))
+    make.set(rows, "axes", 1 << 1)
+    return _finish(make, network, rows)
 
 
 def _sum(make: Maker) -> dict:

@@ -69,5 +69,5 @@ PRIVATE = [
 ]  # fmt: skip
 INNER = [
     "io", "bounds", "executor", "shapes", "description", "digest", "home", "driver", "key", "runs", "pending",
-    "record", "_tensor",
+    "record", "_tensor", "traced", "_memory", "_set_device_memory", "_layers", "_settled",
 ]  # fmt: skip

@@ -6,12 +6,14 @@ import random
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from grader.inside.trtprep_worker import wire
+from grader.inside.trtprep_worker.addresses import DEVICE_START
 from grader.twin.device import Device
 from grader.twin.driver import COMMANDS
 from tests.twin.harness import KEY, RawDevice, Twin
@@ -35,7 +37,7 @@ def _random_value(source: random.Random, client: Client, depth: int = 0) -> Any:
         lambda: {"@": "dims", "values": [source.randrange(-2, 5)] * source.randrange(10)},
         lambda: enum("DataType", "FLOAT"),
         lambda: {"@": "weights", "dtype": "FLOAT", "data": source.randbytes(8)},
-        lambda: 0x7F20_0000_0000 + source.randrange(5000),
+        lambda: DEVICE_START + source.randrange(5000),
     ]
     if depth < 3:
         some.append(lambda: [_random_value(source, client, depth + 1) for _ in range(source.randrange(4))])
@@ -59,7 +61,15 @@ def test_random_requests_never_get_more_than_an_error(client: Client) -> None:
         "get_tensor_name",
         "deserialize_cuda_engine",
         "get_layer_information",
+        "get_engine_information",
         "__getitem__",
+        "set_device_memory",
+        "device_memory",
+        "device_memory_size_v2",
+        "update_device_memory_size_for_shapes",
+        "get_device_memory_size_for_profile",
+        "create_execution_context",
+        "create_execution_context_without_device_memory",
     ]
     twins = [client.objects[name]["id"] for name in TWINS]
     for _ in range(3000):
@@ -195,6 +205,51 @@ def test_a_client_that_stops_in_the_middle_is_dropped(monkeypatch: pytest.Monkey
     server.join(10)
     assert not server.is_alive()
     client.close()
+
+
+_ODD = (None, -1, 1 << 64, 1 << 70, 1.5, float("nan"), "0", b"0", [1], True, {"@": "dims", "values": [1]})
+
+
+def test_context_memory_takes_addresses_and_nothing_else(plan_folder: Path) -> None:
+    """Whatever is given as memory: an error comes back, or a finding at the run; the device does not write there."""
+    client = Client((plan_folder / "soft.plan").read_bytes())
+    made, strategy = client.objects, enum("ExecutionContextAllocationStrategy", "USER_MANAGED")
+    made["context"] = client.call("engine", "create_execution_context", strategy)
+    for odd in (*_ODD, made["tensor"], made["context"], strategy):
+        assert "TypeError" in client.call_error("context", "set_device_memory", odd, 1 << 20)
+        if odd is not True:  # an integer to Python, and an address that is not aligned
+            error = client.error(do="set", id=made["context"]["id"], name="device_memory", value=odd)
+            assert "TypeError" in error
+    assert "AttributeError" in client.error(do="get", id=made["context"]["id"], name="device_memory")
+    for odd in _ODD:
+        assert "TypeError" in client.call_error("context", "set_device_memory", DEVICE_START, odd)
+    for odd in (*_ODD, made["tensor"], enum("DataType", "FLOAT")):
+        assert "Error" in client.call_error("engine", "create_execution_context", odd)
+    bindings = [client.cuda("mem_alloc", 1 << 20) for _ in "xy"]
+    client.cuda("memcpy_htod", bindings[0], bytes(64 * 64 * 4), "float32")
+    end = (1 << 64) - 256
+    for address in (256, end, bindings[1] + (1 << 20) - 256, DEVICE_START - 256):
+        client.call("context", "set_device_memory", address, 1 << 40)
+        error = client.call_error("context", "execute_v2", bindings)
+        assert error.startswith("Misuse: the context's device memory"), error
+    assert client.call("context", "set_device_memory", bindings[1], 1 << 40) is None
+    assert "share" in client.call_error("context", "execute_v2", bindings)
+    assert client.device.control({"do": "audit"})["runs"] == []
+
+
+def test_a_config_is_set_to_what_it_takes_and_nothing_else(client: Client) -> None:
+    config = client.objects["config"]
+    for odd in (*_ODD, config, enum("DataType", "FLOAT")):
+        request = {"do": "set", "id": config["id"], "name": "hardware_compatibility_level", "value": odd}
+        assert "TypeError" in client.error(**request) or "ValueError" in client.error(**request)
+        assert "Error" in client.call_error("config", "set_memory_pool_limit", odd, 1 << 20)
+        if odd is not None:  # for which TensorRT has answers of its own
+            assert "Error" in client.call_error("config", "add_optimization_profile", odd)
+            assert "Error" in client.call_error("config", "set_timing_cache", odd, False)
+    assert "Error" in client.call_error("config", "set_memory_pool_limit", enum("MemoryPoolType", "WORKSPACE"), 1 << 70)
+    assert client.call("builder", "build_serialized_network", client.objects["network"], config) is None
+    (told,) = client.device.control({"do": "audit"})["failed_configs"]
+    assert (told["workspace"], told["hardware_compatibility_level"], told["profiles"]) == (None, "NONE", [])
 
 
 def test_a_program_cannot_take_the_graders_part(twin: Twin) -> None:

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from grader.twin.misuse import KINDS
+from tests.twin.capture_cases import CAPTURE_CASES
+from tests.twin.context_memory_cases import CONTEXT_MEMORY_CASES
 from tests.twin.harness import KEY, Outcome, Twin
 from tests.twin.misuse_cases import CASES, SET_UP, Case
 from tests.twin.plans import other_version
+
+ALL_CASES = [*CASES, *CONTEXT_MEMORY_CASES, *CAPTURE_CASES]
 
 
 def _arm(code: str, *, wrong: bool) -> str:
@@ -26,7 +30,7 @@ def _run(twin: Twin, case: Case, *, wrong: bool) -> Outcome:
     return twin(_arm(case.code, wrong=wrong), **({"prelude": case.prelude} if case.prelude else {}))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title.replace(" ", "-"))
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.title.replace(" ", "-"))
 def test_a_mistake_is_named(twin: Twin, case: Case) -> None:
     outcome = _run(twin, case, wrong=True).found(case.kind, *case.words)
     assert outcome.type == case.error, outcome.trace
@@ -34,14 +38,14 @@ def test_a_mistake_is_named(twin: Twin, case: Case) -> None:
     assert set(outcome.kinds) <= {case.kind, *case.also}, outcome.findings
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title.replace(" ", "-"))
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.title.replace(" ", "-"))
 def test_put_right_nothing_is_found(twin: Twin, case: Case) -> None:
     _run(twin, case, wrong=False).clean()
 
 
 def test_every_kind_of_finding_has_a_case() -> None:
     elsewhere = {"execution"}  # test_session.py
-    assert {case.kind for case in CASES} | elsewhere == set(KINDS)
+    assert {case.kind for case in ALL_CASES} | elsewhere == set(KINDS)
 
 
 @pytest.mark.parametrize(

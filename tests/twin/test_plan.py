@@ -7,7 +7,20 @@ import struct
 
 import pytest
 
-from grader.twin.plan import MAGIC, Description, IOTensor, LayerInfo, Plan, PlanError, digest, seal, unseal
+from grader.twin.plan import (
+    MAGIC,
+    Description,
+    IOTensor,
+    KernelInfo,
+    LayerInfo,
+    Plan,
+    PlanError,
+    PortInfo,
+    Traced,
+    digest,
+    seal,
+    unseal,
+)
 
 VERSION = "1.2.3"
 DESCRIPTION = Description(
@@ -16,6 +29,13 @@ DESCRIPTION = Description(
     (IOTensor("x", "FLOAT", (-1, 3), True), IOTensor("y", "HALF", (), False)),
     ({"x": ((1, 3), (2, 3), (4, 3))}, {}),
     (LayerInfo("layer", "SOFTMAX", "FLOAT"),),
+    Traced(
+        (KernelInfo("k", "kgen", (PortInfo("x", (-1, 3), "Float"),), (PortInfo("y", (), "Half"),), "t", 1, "\x1f"),),
+        4096,
+        "why not",
+    ),
+    "DETAILED",
+    True,
 )
 PLAN = Plan(b"engine" * 20, b"network" * 20, DESCRIPTION)
 KEY = b"k" * 32

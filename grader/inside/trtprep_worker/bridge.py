@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,14 @@ class Flag10(enum.IntEnum):
 
     EXPLICIT_BATCH = 0
     STRONGLY_TYPED = 1
+
+
+class Strategy10(enum.IntEnum):
+    """TensorRT 10's `ExecutionContextAllocationStrategy`."""
+
+    STATIC = 0
+    ON_PROFILE_CHANGE = 1
+    USER_MANAGED = 2
 
 
 def install(tier: str, settings: dict[str, Any]) -> None:
@@ -89,6 +98,63 @@ def _keep_float32(trt: ModuleType, network: Any) -> None:
             layer.precision = trt.DataType.FLOAT
 
 
+def _context_memory_8(trt: ModuleType) -> None:
+    """8.6 names a context without memory of its own otherwise; ON_PROFILE_CHANGE, which it lacks, only saves memory."""
+    make = trt.ICudaEngine.create_execution_context
+
+    def create_execution_context(self: Any, strategy: Any = Strategy10.STATIC) -> Any:
+        if strategy == Strategy10.USER_MANAGED:
+            return self.create_execution_context_without_device_memory()
+        return make(self)
+
+    def set_device_memory(self: Any, memory: int, size: int) -> None:
+        if size < self.engine.device_memory_size:  # 8.6 does not ask for the size, and would write past the end
+            raise ValueError(f"set_device_memory: {size} bytes, the engine needs {self.engine.device_memory_size}")
+        self.device_memory = memory
+
+    trt.ExecutionContextAllocationStrategy = Strategy10  # type: ignore[attr-defined]
+    trt.ICudaEngine.create_execution_context = create_execution_context
+    trt.ICudaEngine.device_memory_size_v2 = property(lambda self: self.device_memory_size)
+    trt.IExecutionContext.set_device_memory = set_device_memory
+
+
+def _inspector_8(trt: ModuleType) -> None:
+    """8.6 parts a fused layer's names by a raw control character, which no JSON reader accepts."""
+    for name in ("get_engine_information", "get_layer_information"):
+        _escaping(trt.EngineInspector, name)
+
+
+def _escaping(cls: Any, name: str) -> None:
+    tell = getattr(cls, name)
+
+    def escaped(self: Any, *args: Any, **kwargs: Any) -> str:
+        return re.sub(r"[\x00-\x08\x0b-\x1f]", lambda found: f"\\u{ord(found[0]):04x}", tell(self, *args, **kwargs))
+
+    setattr(cls, name, escaped)
+
+
+def _parser_errors_8(trt: ModuleType) -> None:
+    """8.6 numbers the node that an error is about, 10 names it: looked up in the model that was parsed last."""
+    parse, last = trt.OnnxParser.parse, [b""]
+
+    def remembering(self: Any, model: Any, *args: Any, **kwargs: Any) -> bool:
+        last[0] = bytes(model)
+        return parse(self, model, *args, **kwargs)
+
+    def node(error: Any) -> Any:
+        import onnx
+
+        try:
+            nodes = onnx.load_from_string(last[0]).graph.node
+        except Exception:  # noqa: BLE001 (protobuf raises what it likes; what does not decode has no nodes)
+            return onnx.NodeProto()
+        return nodes[error.node()] if 0 <= error.node() < len(nodes) else onnx.NodeProto()
+
+    trt.OnnxParser.parse = remembering
+    trt.ParserError.node_name = lambda self: node(self).name
+    trt.ParserError.node_operator = lambda self: node(self).op_type
+
+
 def _creation_flags(trt: ModuleType) -> None:
     """11 and RTX know strongly typed networks only, and number the flag differently."""
     make = trt.Builder.create_network
@@ -113,7 +179,7 @@ def _default_settings(trt: ModuleType, settings: dict[str, Any]) -> None:
 
 
 TABLE: dict[str, list[Callable[[ModuleType], None]]] = {
-    "8": [_strongly_typed_8],
+    "8": [_strongly_typed_8, _context_memory_8, _inspector_8, _parser_errors_8],
     "10": [],
     "11": [_creation_flags],
     "rtx 1": [_creation_flags],

@@ -34,9 +34,14 @@ _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "pl
 class Error(Exception):
     """Base of PyCUDA's errors (`pycuda.driver.Error`)."""
 
+    code = 1  # cudaErrorInvalidValue
+
 
 class LogicError(Error):
-    """`pycuda.driver.LogicError`: a call that CUDA refuses, or that a GPU would not survive."""
+    """`pycuda.driver.LogicError`: a call that CUDA refuses, or that a GPU would not survive.
+
+    ``code`` is the `cudaError_t` of it, as in all of these.
+    """
 
 
 class MemoryError(Error):  # noqa: A001 (PyCUDA's name)
@@ -65,6 +70,8 @@ class Link:
         self._dropped: list[int] = []
         self._later: list[dict[str, Any]] = []  # what finalizers asked for while a command was under way
         self._copies: dict[int, _Copy] = {}
+        self._captured: dict[int, Pinned] = {}  # the host ends of copies that captures wrote down
+        self._graphs: dict[int, list[tuple[int, bool]]] = {}  # those of each executable graph, and whether they bring
         self._numbers = itertools.count(1)
         self.log: Callable[[int, str], None] = lambda severity, text: None
 
@@ -76,8 +83,9 @@ class Link:
         finally:
             self._settle()
 
-    def cuda(self, name: str, *args: Any) -> Any:
-        return self.request("cuda", name=name, args=list(args))
+    def cuda(self, name: str, *args: Any, runtime: bool = False) -> Any:
+        """``runtime``: as the runtime API does it, with the primary context where none is current."""
+        return self.request("cuda", name=name, args=list(args), runtime=runtime)
 
     def cuda_at_exit(self, name: str, *args: Any) -> None:
         """For finalizers: as `cuda`, but without errors, and put off while a command is under way."""
@@ -133,18 +141,53 @@ class Link:
 
     # -- asynchronous copies: their host ends live in this process
 
-    def copy_to_device(self, dest: int, pinned: Pinned, dtype: str, stream: int) -> None:
+    def copy_to_device(self, dest: int, pinned: Pinned, dtype: str, stream: int, *, runtime: bool = False) -> None:
         data = pinned.bytes().tobytes()
+        number = self._start(self._sending(pinned, data))
+        self._enqueue(number, "memcpy_htod_async", dest, data, dtype, number, pinned.host(), stream, runtime=runtime)
+
+    def copy_to_host(self, pinned: Pinned, dtype: str, src: int, stream: int, *, runtime: bool = False) -> None:
+        number, size = self._start(_Copy(pinned, None, True)), pinned.size
+        if self._enqueue(
+            number, "memcpy_dtoh_async", src, size, dtype, number, pinned.host(), stream, runtime=runtime
+        ):  # fmt: skip
+            self._hide(pinned)
+
+    def keep_graph(self, executable: int, copies: list[tuple[int, bool]]) -> None:
+        """Remember the copies of an executable graph that end in this process."""
+        self._graphs[executable] = copies
+
+    def launch(self, executable: int, stream: int) -> None:
+        """Launch a graph: its copies read the host's memory as it is now, and hide what they will write."""
+        copies: list[tuple[int, int, bytes]] = []
+        try:
+            for captured, brings in self._graphs.get(executable, []):
+                pinned = self._captured[captured]
+                if pinned.gone:
+                    message = "the graph was launched after a pinned buffer of its copies was gone"
+                    message = f"{message}: keep the buffer as long as the graph, or capture again"
+                    self.cuda("host_misuse", "host-freed", message)
+                    raise LogicError(message)
+                data = b"" if brings else pinned.bytes().tobytes()
+                copy = _Copy(pinned, None, True) if brings else self._sending(pinned, data)
+                copies.append((captured, self._start(copy), data))
+            self.cuda("graph_launch", executable, stream, copies, runtime=True)
+        except BaseException:
+            for _, number, _ in copies:
+                self._copies.pop(number, None)
+            raise
+        for captured, brings in self._graphs.get(executable, []):
+            if brings:
+                self._hide(self._captured[captured])
+
+    def _sending(self, pinned: Pinned, data: bytes) -> _Copy:
         # Where another copy has yet to bring bytes, this buffer will change and that is as it should be.
         brought = any(copy.brings and copy.pinned.overlaps(pinned) for copy in self._copies.values())
-        number = self._start(_Copy(pinned, None if brought else zlib.crc32(data), False))
-        self._enqueue(number, "memcpy_htod_async", dest, data, dtype, number, pinned.host(), stream)
+        return _Copy(pinned, None if brought else zlib.crc32(data), False)
 
-    def copy_to_host(self, pinned: Pinned, dtype: str, src: int, stream: int) -> None:
-        number = self._start(_Copy(pinned, None, True))
-        self._enqueue(number, "memcpy_dtoh_async", src, pinned.size, dtype, number, pinned.host(), stream)
+    def _hide(self, pinned: Pinned) -> None:
+        """Make the buffer read as NaN until the copy to it was waited for."""
         sending = [c for c in self._copies.values() if not c.brings and c.unchanged() and c.pinned.overlaps(pinned)]
-        # Reads as NaN until the copy was waited for.
         fill_with_poison(pinned.bytes())
         for copy in sending:
             copy.checksum = zlib.crc32(copy.pinned.bytes().data)
@@ -154,12 +197,16 @@ class Link:
         self._copies[number] = copy
         return number
 
-    def _enqueue(self, number: int, name: str, *args: Any) -> None:
+    def _enqueue(self, number: int, name: str, *args: Any, runtime: bool) -> bool:
+        """Whether the copy is under way; if not, a capture wrote it down, and it runs with the graph."""
         try:
-            self.cuda(name, *args)
+            captured = self.cuda(name, *args, runtime=runtime)
         except BaseException:
             self._copies.pop(number, None)
             raise
+        if captured:
+            self._captured[number] = self._copies.pop(number).pinned
+        return not captured
 
     def _deliver(self, told: dict[str, Any]) -> tuple[str, str] | None:
         """The host's end of a copy that has run; a misuse, as (kind, message), where there was one."""
@@ -240,11 +287,13 @@ def candidate_line() -> str:
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
 
 
-def _exception(error: dict[str, str]) -> Exception:
+def _exception(error: dict[str, Any]) -> Exception:
     if error["type"] != "Misuse":
         return _ERRORS[error["type"]](error["message"])
     kind = MemoryError if "out of memory" in error["cuda"] else LogicError
-    return kind(f"{error['cuda']}: {error['message']}" if error["cuda"] else error["message"])
+    made = kind(f"{error['cuda']}: {error['message']}" if error["cuda"] else error["message"])
+    made.code = error["code"]
+    return made
 
 
 _link: Link | None = None

@@ -63,8 +63,10 @@ class Worker:
             return {key: self._given(item) for key, item in value.items()}
         path = self._scratch / value["name"]
         if value["@"] == "file":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(value["data"])
+            for name, data in {**value["beside"], value["name"]: value["data"]}.items():
+                written = self._scratch / name
+                written.parent.mkdir(parents=True, exist_ok=True)
+                written.write_bytes(data)
         return str(path)
 
     def _describe(self, error: BaseException) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
 from trtprep_worker.device_link import LogicError, Pinned, connect, fill_with_poison
 
 _pinned_numbers = itertools.count(1)
+_all_pinned: weakref.WeakValueDictionary[int, _Pinned] = weakref.WeakValueDictionary()
 
 
 class _Pinned:
@@ -17,6 +19,8 @@ class _Pinned:
     def __init__(self, memory: np.ndarray) -> None:
         self.memory: np.ndarray | None = memory
         self.number = next(_pinned_numbers)
+        self.address = memory.ctypes.data
+        _all_pinned[self.number] = self
         self._interface = memory.__array_interface__
 
     @property
@@ -51,6 +55,7 @@ def pagelocked_empty(shape: Any, dtype: Any, order: Any = "C", mem_flags: int = 
     """Unlike a GPU's it is full of NaN, so that reading it too early shows."""
     many = isinstance(shape, (tuple, list)) or getattr(shape, "ndim", 0) > 0
     dims = tuple(map(index, shape)) if many else (index(shape),)
+    connect().cuda("host_alloc")
     memory = np.empty(dims, dtype, "F" if order == "F" else "C")
     fill_with_poison(memory)
     return np.asarray(PagelockedHostAllocation(memory))
@@ -87,6 +92,7 @@ def register_host_memory(ary: np.ndarray, flags: int = 0) -> np.ndarray:
     """A pinned array over the memory of ``ary``, for as long as the result lives."""
     if not ary.flags.forc:
         raise ValueError("register_host_memory: the array is not contiguous")
+    connect().cuda("host_alloc")
     return np.asarray(RegisteredHostMemory(ary))
 
 
@@ -120,6 +126,15 @@ def dtype_name(value: Any) -> str:
     if not isinstance(value, (np.ndarray, np.generic)):
         return ""
     return value.dtype.name if value.dtype.isnative else f"byte-swapped {value.dtype.name}"
+
+
+def pinned_at(address: int, size: int) -> Pinned | None:
+    """The pinned memory, whoever made it, that holds all of these bytes."""
+    for owner in list(_all_pinned.values()):
+        memory = owner.memory
+        if memory is not None and owner.address <= address and address + size <= owner.address + memory.nbytes:
+            return Pinned(owner, address - owner.address, size)
+    return None
 
 
 def pinned_part(array: np.ndarray, what: str) -> Pinned:

@@ -252,7 +252,46 @@ def _whole(model: bytes, folder: Path | None) -> bytes:
     return loaded.SerializeToString()
 
 
+def _named_method(name: str, doc: str) -> Callable[..., Any]:
+    """A method of TensorRT 10 that TensorRT-RTX's class of the same name no longer has."""
+
+    def method(self: Proxy, *args: Any, **kwargs: Any) -> Any:
+        return self._call(name, args, kwargs)
+
+    method.__name__, method.__doc__ = name, doc
+    return method
+
+
+def _device_memory_size(self: Proxy) -> int:
+    """TensorRT 10's older name of ``device_memory_size_v2``."""
+    return decode(connect().request("get", id=self._id, name="device_memory_size"))
+
+
+def _get_layer(self: Proxy, index: int) -> Any:
+    """A bare ILayer, as TensorRT's own: setting its ``__class__`` gives it the attributes of its kind."""
+    layer = self._call("get_layer", (index,), {})
+    if layer is not None:  # there is such a layer
+        layer.__class__ = _BY_NAME["ILayer"]
+    return layer
+
+
+def _layer_type(self: Proxy) -> Any:
+    """The LayerType; activations and poolings of their own class have another ``type``, as in TensorRT."""
+    return decode(connect().request("get", id=self._id, name="layer_type"))
+
+
 _OWN: dict[str, dict[str, Any]] = {
     "Builder": {"create_network": _create_network, "platform_has_fast_fp16": True, "platform_has_fast_int8": True},
+    "INetworkDefinition": {"get_layer": _get_layer},
+    "ILayer": {"type": property(_layer_type)},
     "OnnxParser": {"parse": _parse, "parse_from_file": _parse_from_file},
+    "ICudaEngine": {
+        "device_memory_size": property(_device_memory_size),
+        "get_device_memory_size_for_profile": _named_method(
+            "get_device_memory_size_for_profile", "TensorRT 10's older name of ``..._v2``."
+        ),
+        "create_execution_context_without_device_memory": _named_method(
+            "create_execution_context_without_device_memory", "A context that needs ``set_device_memory``."
+        ),
+    },
 }
