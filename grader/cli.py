@@ -55,7 +55,9 @@ def list_exercises() -> None:
         width = max(len(task.id) for task in exercise.tasks)
         for task in exercise.tasks:
             mark = "[green]✓[/green]" if task.id in done else " "
-            line = f"  {mark} {task.points:>3}  {task.id:<{width}}  {escape(task.title)}  [dim]{task.function}()[/dim]"
+            where = f", only on {' or '.join(task.tiers)}" if task.tiers else ""
+            about = f"[dim]{task.function}(){where}[/dim]"
+            line = f"  {mark} {task.points:>3}  {task.id:<{width}}  {escape(task.title)}  {about}"
             _console.print(line, soft_wrap=True)
 
 

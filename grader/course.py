@@ -28,13 +28,20 @@ class CourseError(ValueError):
 
 @dataclass(frozen=True)
 class Task:
-    """One graded step of an exercise. ``function`` is where a candidate starts."""
+    """One graded step of an exercise.
+
+    ``function`` is where a candidate starts; ``tiers`` are those that can judge it, empty where all can.
+    """
 
     id: str
     title: str
     points: int
     function: str
     hints: tuple[str, ...]
+    tiers: tuple[str, ...] = ()
+
+    def runs_on(self, tier: str) -> bool:
+        return not self.tiers or tier in self.tiers
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,14 @@ def find(name: str) -> Exercise:
 def _read(path: Path) -> Exercise:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        tasks = tuple(Task(t["id"], t["title"], t["points"], t["function"], tuple(t["hints"])) for t in data["tasks"])
+        tasks = tuple(map(_task, data["tasks"]))
         follow_ups = tuple(FollowUp(f["question"], f["answer"]) for f in data.get("follow_ups", ()))
         fixtures = tuple(data.get("fixtures", ()))
         return Exercise(path.parent.name, data["title"], data["question"], fixtures, tasks, follow_ups)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise CourseError(f"{path} is not a manifest: {error!r}") from error
+
+
+def _task(data: dict[str, Any]) -> Task:
+    texts = (tuple(data["hints"]), tuple(data.get("tiers", ())))
+    return Task(data["id"], data["title"], data["points"], data["function"], *texts)

@@ -34,16 +34,18 @@ class Graded:
     """One graded exercise."""
 
     earned: int
+    not_run: int  #: points of tasks that this tier cannot judge
     tasks: dict[str, Task]
     modules: tuple[str, ...]  #: files of the modules that the grader's process had imported in the end
 
     def not_passed(self) -> set[str]:
-        """Tasks that earned nothing."""
-        return {name for name, task in self.tasks.items() if task.status != "passed"}
+        """Tasks that were judged and earned nothing."""
+        return {name for name, task in self.tasks.items() if task.status not in ("passed", "not_run")}
 
     def killers(self) -> set[str]:
-        """Checks that did not pass."""
-        return {check for task in self.tasks.values() for check, status in task.checks.items() if status != "passed"}
+        """Checks that ran and did not pass."""
+        ended = {check: status for task in self.tasks.values() for check, status in task.checks.items()}
+        return {check for check, status in ended.items() if status not in ("passed", "not_run")}
 
 
 def solution_source(exercise: str) -> str:
@@ -66,9 +68,10 @@ def grade(
     seed: int = 1,
     cwd: Path | None = None,
     limits: dict[str, float] | None = None,
-    patience: float = 1.0,
+    patience: float | None = None,
+    tier: str = "twin",
 ) -> Graded:
-    """Grade one exercise on the twin.
+    """Grade one exercise.
 
     Args:
         submission: the folder with the answers.
@@ -76,23 +79,25 @@ def grade(
         seed: of the private inputs.
         cwd: where the grader is started.
         limits: the fields of `grader.processes.sandbox.Limits`, if the candidate's process gets others than usual.
-        patience: factor on the time that a call may take.
+        patience: factor on the time that a call may take, if not the tier's own.
+        tier: "twin", or "gpu" where there is one.
     """
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
         wish = {
             "submission": str(submission.resolve()), "exercise": exercise, "seed": seed,
-            "limits": limits or {}, "patience": patience, "told": str(told),
+            "limits": limits or {}, "patience": patience, "tier": tier, "told": str(told),
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, __file__, json.dumps(wish)], cwd=cwd or folder, text=True, capture_output=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=_TIMEOUT_S, check=False,
+            env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+            timeout=_TIMEOUT_S * (1 if tier == "twin" else 3),
         )  # fmt: skip
         if done.returncode != 0 or not told.exists():
             raise RuntimeError(f"the grading ended with {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}")
         data = json.loads(told.read_text(encoding="utf-8"))
     tasks = {name: Task(**task) for name, task in data["tasks"].items()}
-    return Graded(data["earned"], tasks, tuple(data["modules"]))
+    return Graded(data["earned"], data["not_run"], tasks, tuple(data["modules"]))
 
 
 def _main(wish: dict[str, Any]) -> None:
@@ -104,8 +109,9 @@ def _main(wish: dict[str, Any]) -> None:
     if wish["limits"]:
         limits = Limits(**wish["limits"])
         plugin.Candidate = functools.partial(Candidate, limits=limits)  # type: ignore[misc]
-    hasty = type("Hasty", (tiers.Tier,), {"patience": wish["patience"]})
-    tier = hasty(**vars(tiers.choose("twin")))
+    tier = tiers.choose(wish["tier"])
+    if wish["patience"] is not None:
+        tier = type("Hasty", (tiers.Tier,), {"patience": wish["patience"]})(**vars(tier))
     result = run.grade((find(wish["exercise"]),), Path(wish["submission"]), tier, wish["seed"])
     tasks = {
         t.id: {
@@ -117,7 +123,7 @@ def _main(wish: dict[str, Any]) -> None:
         for t in result.tasks()
     }
     modules = sorted({f for m in list(sys.modules.values()) if isinstance(f := getattr(m, "__file__", None), str)})
-    told = {"earned": result.earned, "tasks": tasks, "modules": modules}
+    told = {"earned": result.earned, "not_run": result.not_run, "tasks": tasks, "modules": modules}
     Path(wish["told"]).write_text(json.dumps(told), encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from grader.stubs import paths, stub_of
 from tests.grading import grade
 
 MOST_LINES = 150
+LEAST_ON_THE_TWIN = 70  # of 100 points: a laptop without a GPU must be worth the while
 each_exercise = pytest.mark.parametrize("exercise", exercises(), ids=lambda exercise: exercise.short)
 
 
@@ -107,14 +108,29 @@ def test_the_untouched_stub_earns_nothing_and_is_told_where_to_start(exercise: E
 
     assert graded.earned == 0
     for task in exercise.tasks:
+        if not task.runs_on("twin"):
+            assert graded.tasks[task.id].status == "not_run"
+            continue
         assert graded.tasks[task.id].status == "failed"
         assert graded.tasks[task.id].message == f"not written yet: start with {task.function}()"
 
 
 @pytest.mark.slow
 @each_exercise
-def test_the_solution_earns_all(exercise: Exercise) -> None:
+def test_the_solution_earns_all_that_the_twin_can_run(exercise: Exercise) -> None:
     graded = grade(SOLUTIONS, exercise.id)
+
+    wanted = {task.id: "passed" if task.runs_on("twin") else "not_run" for task in exercise.tasks}
+    other = {name: (task.status, task.message) for name, task in graded.tasks.items() if task.status != wanted[name]}
+    assert other == {}
+    assert graded.earned + graded.not_run == 100
+    assert graded.earned >= LEAST_ON_THE_TWIN
+
+
+@pytest.mark.gpu
+@each_exercise
+def test_the_solution_earns_all_on_a_gpu(exercise: Exercise) -> None:
+    graded = grade(SOLUTIONS, exercise.id, tier="gpu")
 
     assert {name: task.message for name, task in graded.tasks.items() if task.status != "passed"} == {}
     assert graded.earned == 100

@@ -24,7 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FIELDS = {"task", "also", "only", "why", "article", "says", "replace"}
+FIELDS = {"task", "also", "only", "why", "article", "says", "tier", "replace"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Mutant:
     also: tuple[str, ...]
     only: str
     says: str
+    tier: str
     replacements: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
@@ -58,11 +59,15 @@ def _read(path: Path) -> Mutant:
     assert data["why"].strip(), f"{path.name} does not say why"
     replacements = tuple((r["old"], r["new"]) for r in data["replace"])
     also, only = tuple(data.get("also", ())), data.get("only", "")
-    return Mutant(path.parent.name, path.stem, data["task"], also, only, data["says"], replacements)
+    tier = data.get("tier", "twin")
+    assert tier in ("twin", "gpu", "both"), f"{path.name} has an unknown tier: {tier}"
+    return Mutant(path.parent.name, path.stem, data["task"], also, only, data["says"], tier, replacements)
 
 
 MUTANTS = [_read(path) for path in sorted(HERE.glob("*/*.toml"))]
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+each_on_the_twin = pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.tier != "gpu"], ids=str)
+each_on_a_gpu = pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.tier != "twin"], ids=str)
 
 
 def check_functions(exercise: str) -> dict[str, str]:
@@ -108,9 +113,19 @@ def test_switching_any_check_off_would_let_a_mutant_through(exercise: str) -> No
 
 
 @pytest.mark.slow
-@each_mutant
+@each_on_the_twin
 def test_a_mutant_fails_its_task_and_no_other(mutant: Mutant, tmp_path: Path) -> None:
-    graded = grade(answer_file(tmp_path, mutant.exercise, mutant.source()), mutant.exercise)
+    _fails_its_task_and_no_other(mutant, tmp_path, "twin")
+
+
+@pytest.mark.gpu
+@each_on_a_gpu
+def test_a_mutant_fails_its_task_and_no_other_on_a_gpu(mutant: Mutant, tmp_path: Path) -> None:
+    _fails_its_task_and_no_other(mutant, tmp_path, "gpu")
+
+
+def _fails_its_task_and_no_other(mutant: Mutant, folder: Path, tier: str) -> None:
+    graded = grade(answer_file(folder, mutant.exercise, mutant.source()), mutant.exercise, tier=tier)
 
     failed = graded.tasks[mutant.task]
     assert failed.status == "failed", f"it got through: {mutant.task} is {failed.status}"
