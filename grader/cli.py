@@ -37,7 +37,9 @@ _errors = Console(stderr=True, highlight=False)
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="exercises, as c1 or in full; all without", show_default=False),
+    typer.Argument(
+        metavar="[ID]...", help="exercises, as c1, or one task of one, as c1/run; all without", show_default=False
+    ),
 ]
 TierName = Annotated[str, typer.Option("--tier", help="gpu, rtx, twin, or auto: the first that works here")]
 
@@ -126,7 +128,7 @@ def _graded(
     from grader.reports.terminal import TerminalReport
     from grader.run import grade
 
-    chosen = _with_answers(ids, submission)
+    chosen, only = _with_answers(ids, submission)
     found = tiers.choose(tier)
     for file in filter(None, (json_file, junit_file)):
         check_writable(file)
@@ -139,7 +141,7 @@ def _graded(
         if json_file is not None:  # as they come: a run that is cut short leaves what it had
             write_json(result, json_file)
 
-    result = grade(chosen, submission, found, secrets.randbelow(2**31) if seed is None else seed, show)
+    result = grade(chosen, submission, found, secrets.randbelow(2**31) if seed is None else seed, show, only)
     report.summary(result)
     if submission.resolve() == course.EXERCISES.resolve():
         remember(result)
@@ -206,13 +208,22 @@ def bench(
     print_measurements(measurements, _console)
 
 
-def _with_answers(ids: list[str] | None, submission: Path) -> tuple[Exercise, ...]:
-    """The exercises to grade: those named, or all that the submission has an answer to. Raises CourseError."""
-    named = tuple(dict.fromkeys(course.find(name) for name in ids or ()))
+def _with_answers(ids: list[str] | None, submission: Path) -> tuple[tuple[Exercise, ...], dict[str, set[str]]]:
+    """The exercises to grade: those named, or all that the submission has an answer to. Raises CourseError.
+
+    And, of exercises of which only tasks were named (``c1/run``), those tasks.
+    """
+    named: dict[Exercise, set[str]] = {}
+    whole = set()
+    for words in ids or ():
+        name, _, task = words.partition("/")
+        exercise = course.find(name)
+        exercise.answer(submission)
+        named.setdefault(exercise, set()).update([exercise.task(task).id] if task else ())
+        if not task:
+            whole.add(exercise)
     if named:
-        for exercise in named:
-            exercise.answer(submission)
-        return named
+        return tuple(named), {e.id: tasks for e, tasks in named.items() if e not in whole}
     problems, found = [], []
     for exercise in course.exercises():
         try:
@@ -222,7 +233,7 @@ def _with_answers(ids: list[str] | None, submission: Path) -> tuple[Exercise, ..
             problems.append(str(error))
     if not found:
         raise CourseError(problems[0])
-    return tuple(found)
+    return tuple(found), {}
 
 
 def main() -> None:

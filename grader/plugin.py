@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from grader.score import ExerciseResult, Status, TaskResult
 
 #: Errors whose text is meant for a person: shown without the grader's own traceback.
 _SPOKEN = (CheckFailed, CallFailed, EngineError, FixtureError, SandboxError, Inconclusive)
+#: The message of a task that `trtprep run q4/graphs` leaves out.
+NOT_ASKED = "not asked for this time"
 _STASH = pytest.StashKey["Recorder"]()
 
 
@@ -60,8 +62,11 @@ def use(config: pytest.Config, recorder: Recorder) -> None:
 class Recorder:
     """Results of one run, and what its checks share."""
 
-    def __init__(self, submission: Path, tier: tiers.Tier, seed: int) -> None:
-        self.submission, self.tier, self.seed = submission, tier, seed
+    def __init__(
+        self, submission: Path, tier: tiers.Tier, seed: int, only: Mapping[str, Collection[str]] | None = None
+    ) -> None:
+        """``only``: the tasks to judge of an exercise, by its id; all of them where it is not named."""
+        self.submission, self.tier, self.seed, self._only = submission, tier, seed, only or {}
         self.key = secrets.token_bytes(32)
         self.results: dict[str, ExerciseResult] = {}
         self.protections: dict[str, bool] = {}
@@ -80,15 +85,25 @@ class Recorder:
 
     # -- pytest hooks
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        wanted = []
         for item in items:
             exercise, task_id = _belongs(item)
+            if task_id in self._only.get(exercise.id, (task_id,)):
+                wanted.append(item)
             result = self.results.get(exercise.id)
             if result is None:
                 hint = {t.id: t.hints[0] if t.hints else "" for t in exercise.tasks}
-                tasks = [TaskResult(t.id, t.title, t.points, hint=hint[t.id]) for t in exercise.tasks]
+                asked = self._only.get(exercise.id, hint)
+                tasks = [
+                    TaskResult(t.id, t.title, t.points, message="" if t.id in asked else NOT_ASKED, hint=hint[t.id])
+                    for t in exercise.tasks
+                ]
                 result = self.results[exercise.id] = ExerciseResult(exercise.id, exercise.title, tasks)
             self._remaining[exercise.id, task_id] = self._remaining.get((exercise.id, task_id), 0) + 1
+        if len(wanted) < len(items):
+            config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+            items[:] = wanted
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Start the first answer's processes now; its first check prepares inputs meanwhile."""

@@ -15,10 +15,15 @@ _NAME = "progress.json"
 
 
 def remember(result: RunResult) -> None:
-    """Keep which tasks passed. Raises FixtureError when the cache cannot be written."""
+    """Keep which tasks passed; one that was not run keeps what it had. Raises FixtureError when nothing can be kept."""
     everything = _read()
     for exercise in result.exercises:
-        everything[_key(exercise.id)] = [task.id for task in exercise.tasks if task.status is Status.PASSED]
+        before = passed(exercise.id)
+        everything[_key(exercise.id)] = [
+            task.id
+            for task in exercise.tasks
+            if task.status is Status.PASSED or (task.status is Status.NOT_RUN and task.id in before)
+        ]
     write_atomically(cache_dir() / _NAME, json.dumps(everything, indent=1).encode())
 
 

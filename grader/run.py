@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,15 @@ def grade(
     tier: Tier,
     seed: int,
     on_result: Callable[[RunResult, ExerciseResult, TaskResult], None] = lambda run, exercise, task: None,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> RunResult:
     """Grade ``submission``'s answers to the chosen exercises; ``on_result`` is told of each task as it ends.
 
+    ``only`` names tasks by exercise; an exercise's others are then not run.
+
     A KeyboardInterrupt ends it early, with what there is so far. Raises GraderError.
     """
-    recorder = plugin.Recorder(submission, tier, seed)
+    recorder = plugin.Recorder(submission, tier, seed, only)
     run = RunResult(tier.name, seed, str(submission), environment(tier), recorder.protections, [])
 
     def report(exercise: ExerciseResult, task: TaskResult) -> None:

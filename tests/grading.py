@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def grade(
     limits: dict[str, float] | None = None,
     patience: float | None = None,
     tier: str = "twin",
+    tasks: Collection[str] = (),
 ) -> Graded:
     """Grade one exercise.
 
@@ -81,12 +83,13 @@ def grade(
         limits: the fields of `grader.processes.sandbox.Limits`, if the candidate's process gets others than usual.
         patience: factor on the time that a call may take, if not the tier's own.
         tier: "twin", or "gpu" where there is one.
+        tasks: the only ones to judge, if not all.
     """
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
         wish = {
             "submission": str(submission.resolve()), "exercise": exercise, "seed": seed,
-            "limits": limits or {}, "patience": patience, "tier": tier, "told": str(told),
+            "limits": limits or {}, "patience": patience, "tier": tier, "tasks": list(tasks), "told": str(told),
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, __file__, json.dumps(wish)], cwd=cwd or folder, text=True, capture_output=True,
@@ -96,8 +99,8 @@ def grade(
         if done.returncode != 0 or not told.exists():
             raise RuntimeError(f"the grading ended with {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}")
         data = json.loads(told.read_text(encoding="utf-8"))
-    tasks = {name: Task(**task) for name, task in data["tasks"].items()}
-    return Graded(data["earned"], data["not_run"], tasks, tuple(data["modules"]))
+    ended = {name: Task(**task) for name, task in data["tasks"].items()}
+    return Graded(data["earned"], data["not_run"], ended, tuple(data["modules"]))
 
 
 def _main(wish: dict[str, Any]) -> None:
@@ -112,7 +115,8 @@ def _main(wish: dict[str, Any]) -> None:
     tier = tiers.choose(wish["tier"])
     if wish["patience"] is not None:
         tier = type("Hasty", (tiers.Tier,), {"patience": wish["patience"]})(**vars(tier))
-    result = run.grade((find(wish["exercise"]),), Path(wish["submission"]), tier, wish["seed"])
+    only = {wish["exercise"]: wish["tasks"]} if wish["tasks"] else {}
+    result = run.grade((find(wish["exercise"]),), Path(wish["submission"]), tier, wish["seed"], only=only)
     tasks = {
         t.id: {
             "status": t.status.value,

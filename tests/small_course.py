@@ -59,13 +59,17 @@ class Done:
 class SmallCourse:
     """The exercise ``x1_of_tests`` with a task for each of ``points`` and these checks."""
 
-    def __init__(self, folder: Path, points: dict[str, int], checks: str, answer: str = "") -> None:
+    def __init__(
+        self, folder: Path, points: dict[str, int], checks: str, answer: str = "", *, on_a_gpu: tuple[str, ...] = ()
+    ) -> None:
+        """``on_a_gpu``: the tasks that only the tier gpu can judge."""
         self.folder = folder
         self.checks = folder / "checks" / f"test_{EXERCISE}.py"
         self.submission = folder / "submission"
         manifest = ['title = "An exercise"', 'question = "What?"']
         for task, worth in points.items():
             manifest += ["[[tasks]]", f'id = "{task}"', f'title = "Task {task}"', f"points = {worth}"]
+            manifest += ['tiers = ["gpu"]'] if task in on_a_gpu else []
             manifest += ['function = "begin"', f'hints = ["think of {task}", "think again"]']
         texts = {
             folder / "exercises" / EXERCISE / "exercise.toml": "\n".join(manifest),

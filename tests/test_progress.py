@@ -32,6 +32,13 @@ def test_the_last_run_counts() -> None:
     assert progress.passed("c1") == {"b"}
 
 
+def test_a_task_that_was_not_run_keeps_what_it_had() -> None:
+    progress.remember(_result("c1", "a"))
+    tasks = [TaskResult("a", "a", 1, Status.NOT_RUN), TaskResult("b", "b", 1, Status.PASSED)]
+    progress.remember(RunResult("twin", 1, "exercises", {}, {}, [ExerciseResult("c1", "title", tasks)]))
+    assert progress.passed("c1") == {"a", "b"}
+
+
 def test_exercises_do_not_touch_each_others_progress() -> None:
     progress.remember(_result("c1", "a"))
     progress.remember(_result("q1", "b"))

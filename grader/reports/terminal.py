@@ -68,7 +68,7 @@ class TerminalReport:
             guard = "no candidate code was run"
         tensorrt = result.environment.get("tensorrt", "")
         self._console.print(f"[dim]tier {result.tier} (TensorRT {tensorrt}), seed {result.seed}, {guard}[/dim]")
-        messages = [task.message for task in result.tasks() if task.message]
+        messages = [task.message for task in result.tasks() if task.status is not Status.NOT_RUN]
         if messages and result.earned == 0 and all(message.startswith("not written yet") for message in messages):
             self._welcome(result)
 

@@ -162,6 +162,7 @@ def test_the_doctors_json_is_json_with_the_same() -> None:
     ("words", "says"),
     [
         (("nothing",), ("no such exercise: nothing", "trtprep list")),
+        (("x1/nothing",), ("x1 has no task 'nothing'", "first, second")),
         (("x1", "x2"), ("no such exercise: x2",)),
         (("--tier", "cpu"), ("there is no tier 'cpu': choose auto, gpu, rtx, twin",)),
         (("--json", "/proc/none/r.json"), ("cannot write /proc/none/r.json", "give another file")),
@@ -295,6 +296,46 @@ def test_what_was_not_run_counts_as_failed_only_when_strict(tmp_path: Path, word
 
     assert done.status == status
     assert "1 / 1 points (2 of 3 points were not run)" in done.out
+
+
+def test_a_task_of_an_exercise_can_be_run_alone(small: SmallCourse) -> None:
+    done = small.trtprep("run", "x1/second", "--json", str(small.folder / "one.json"))
+
+    assert (done.status, done.err) == (0, "")
+    assert "2 / 2 points (1 of 3 points were not run)" in done.out
+    assert "Task second" in done.out
+    assert "Task first" not in done.out
+    first = tasks(json.loads((small.folder / "one.json").read_text()))["first"]
+    assert (first["status"], first["message"]) == ("not_run", "not asked for this time")
+
+
+@pytest.mark.parametrize("words", [("x1/second", "x1/first"), ("x1/second", "x1"), ("x1", "x1/second")])
+def test_several_tasks_may_be_named_and_the_whole_exercise_is_all_of_them(small: SmallCourse, words: tuple) -> None:
+    done = small.trtprep("run", *words)
+
+    assert (done.status, done.err) == (0, "")
+    assert "3 / 3 points\n" in done.out
+
+
+def test_a_task_that_only_a_gpu_can_judge_is_not_run_before_anything_is_called(tmp_path: Path) -> None:
+    answer = "def begin(number):\n    print('called with', number)\n    return 9\n"
+    course_ = SmallCourse(tmp_path, POINTS, CHECKS, answer, on_a_gpu=("second",))
+
+    done = course_.trtprep("run", "--tier", "twin")
+
+    assert (done.status, done.err) == (0, "")
+    assert "1 / 1 points (2 of 3 points were not run)" in done.out
+    assert "only the tier gpu can judge this: it needs a GPU" in done.out
+    assert "begin(), only on gpu" in course_.trtprep("list").out
+
+
+def test_a_stub_is_welcomed_though_some_tasks_need_a_gpu(tmp_path: Path) -> None:
+    stub = "def begin(number):\n    raise NotImplementedError\n"
+
+    done = SmallCourse(tmp_path, POINTS, CHECKS, stub, on_a_gpu=("second",)).trtprep("run", "--tier", "twin")
+
+    assert done.status == 1
+    assert "Start here" in done.out
 
 
 def test_a_run_in_which_nothing_could_be_graded_ends_with_2(tmp_path: Path) -> None:
