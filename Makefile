@@ -8,7 +8,7 @@ STAMP = $(VENV)/.installed
 
 demo: $(STAMP)
 	$(BIN)/python -m grader.demo
-	$(BIN)/trtprep run c1 --submission solutions
+	$(BIN)/trtprep run --submission solutions
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "not slow and not frameworks and not gpu"
