@@ -59,6 +59,9 @@ def no_misuse(evidence: Evidence) -> None:
     for finding in evidence.findings:
         where = f" ({finding.line})" if finding.line else ""
         fail(f"host code that a GPU would not forgive{where}: {finding.message}")
+    if evidence.dropped_log:
+        asked = len(evidence.log) + evidence.dropped_log
+        fail(f"the device was asked for {asked} things in one call, and its log has room for {len(evidence.log)}")
 
 
 def explained(failure: CallFailed) -> CallFailed:

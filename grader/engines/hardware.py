@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,12 @@ class HardwareEngines:
         trt, cuda, engine = self._trt, self._cuda, self._engine(plan)
         context = engine.create_execution_context()
         stream = cuda.Stream()
-        if profile := _profile_for(engine, inputs):
-            context.set_optimization_profile_async(profile, stream.handle)
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         known = {name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
         if unknown := sorted(set(inputs) - known):
             raise EngineError(f"the engine has no input {unknown[0]!r}, only {', '.join(sorted(known))}")
+        if profile := _profile_for(engine, inputs):
+            context.set_optimization_profile_async(profile, stream.handle)
         outputs: dict[str, np.ndarray] = {}
         memory = []
         for name in names:
@@ -159,9 +160,20 @@ def _layer(layer: Any) -> tuple[str, str, str]:
 
 
 def _kernels(layers: list[Any]) -> tuple[Kernel, ...]:
-    """The layers that launch something, once each: an engine of several profiles lists them for every profile."""
-    found = [_kernel({"Name": layer} if isinstance(layer, str) else layer) for layer in layers]
-    return tuple(k for k in found if k.type not in _NO_KERNELS and not re.search(r"\[profile [1-9]\d*\]$", k.name))
+    """The layers that launch something, once each: an engine of several profiles lists them for every profile.
+
+    What a NoOp gives out is what it takes in, under another name: kernels behind it are told the first name.
+    """
+    kernels = []
+    names: dict[str, str] = {}
+    for layer in layers:
+        kernel = _kernel({"Name": layer} if isinstance(layer, str) else layer)
+        inputs = tuple(replace(port, name=names.get(port.name, port.name)) for port in kernel.inputs)
+        if kernel.type == "NoOp" and inputs and kernel.outputs:
+            names[kernel.outputs[0].name] = inputs[0].name
+        if kernel.type not in _NO_KERNELS and not re.search(r"\[profile [1-9]\d*\]$", kernel.name):
+            kernels.append(replace(kernel, inputs=inputs))
+    return tuple(kernels)
 
 
 def _kernel(layer: dict[str, Any]) -> Kernel:

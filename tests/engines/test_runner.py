@@ -66,6 +66,19 @@ def _resealed(plan: bytes, network: bytes, io: tuple[IOTensor, ...]) -> bytes:
     return seal(Plan(opened.engine, network, description), KEY)
 
 
+def test_a_plan_of_several_profiles_has_them_in_order_and_runs_in_each(engines: Runner, network: SmallNetwork) -> None:
+    profiles = [{network.input: [(n, *network.shape) for n in sizes]} for sizes in ((20, 30, 40), (1, 2, 3))]
+
+    plan = engines.build(network.onnx, profiles)
+
+    (given,) = (tensor for tensor in engines.inspect(plan).tensors if tensor.is_input)
+    assert given.profiles == tuple(tuple(profile[network.input]) for profile in profiles)
+    for size in (2, 40):
+        batch = network.inputs(np.random.default_rng(size), size)
+        assert error_of(engines.run(plan, {network.input: batch})[network.output], network.expected(batch)) < 1e-5
+    _refused(engines, plan, {network.input: network.inputs(np.random.default_rng(0), 10)}, "outside", "or")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_plan_gives_the_networks_own_answers_in_every_batch_of_its_profile(engines: Runner, dtype: str) -> None:
     network = SmallNetwork.draw(np.random.default_rng(11), dtype)

@@ -89,6 +89,14 @@ def test_files_that_are_given_have_their_names_and_bytes_wherever_they_stand(ans
     assert answer.call("echo", {"file": first}).value["file"].endswith("/a.bin")
 
 
+def test_files_are_written_beside_the_one_that_is_given(answer: Candidate) -> None:
+    given = GivenFile("with/others.bin", b"first", {"with/others.json": b"{}", "elsewhere.txt": b"third"})
+
+    assert answer.call("contents", given).value == ("others.bin", b"first")
+    assert answer.call("contents", GivenPath("with/others.json")).value == ("others.json", b"{}")
+    assert answer.call("contents", GivenPath("elsewhere.txt")).value == ("elsewhere.txt", b"third")
+
+
 def test_a_path_that_is_given_leads_to_nothing_in_a_folder_that_exists(answer: Candidate) -> None:
     assert answer.call("kind_of", GivenPath("nothing.jpg")).value == (False, "nothing.jpg", True)
 

@@ -115,6 +115,8 @@ def serve(channel: socket.socket) -> None:
             reply = {"error": {"type": "TypeError", "bases": [], "message": message, "line": "", "traceback": ""}}
         # What the call left in reference cycles goes before the grader looks at the device's books.
         gc.collect()
+        if request["do"] == "import":  # modules stay: looking through them would cost every call some milliseconds
+            gc.freeze()
         wire.send(channel, reply)
 
 
