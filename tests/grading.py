@@ -93,7 +93,7 @@ def grade(
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, __file__, json.dumps(wish)], cwd=cwd or folder, text=True, capture_output=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+            env=os.environ | {"PYTHONPATH": _path()}, check=False,
             timeout=_TIMEOUT_S * (1 if tier == "twin" else 3),
         )  # fmt: skip
         if done.returncode != 0 or not told.exists():
@@ -101,6 +101,11 @@ def grade(
         data = json.loads(told.read_text(encoding="utf-8"))
     ended = {name: Task(**task) for name, task in data["tasks"].items()}
     return Graded(data["earned"], data["not_run"], ended, tuple(data["modules"]))
+
+
+def _path() -> str:
+    """This repository before whatever the environment adds, as a machine with a GPU may for TensorRT."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 def _main(wish: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ that runs a plan. Write TensorRT 10's API, PyCUDA, and cuda.bindings.runtime for
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,8 +33,9 @@ def unblock_fusion(onnx_path: str, outputs: Sequence[str]) -> tuple[bytes, dict[
 
     Returns:
         The new model: the same input, the wanted outputs, no more kernels than the graph without the blocks has.
-        And {"kernels_before": int, "kernels_after": int}: how many kernels (layers of the engine) each model becomes,
-        built strongly typed for batches `BATCHES`, without TF32.
+        And {"kernels_before": int, "kernels_after": int}: how many kernels each model becomes, built strongly typed for
+        batches `BATCHES`, without TF32. Kernels are the engine inspector's layers, but for those of the "LayerType"
+        NoOp and Constant, which TensorRT 8 and 10 list although nothing is launched for them.
     """
     raise NotImplementedError("write me")
 

@@ -126,7 +126,7 @@ def test_workspace_and_level_reach_the_builder(call: Call, plans: PlanJudge, rng
         config = config_of(network, rng) | {"level": level}
         returned = call("build", network.onnx, config)
         plans.right(_bytes(returned.value, "build"), network, config)
-        for given in returned.evidence.configs[-1:]:  # where there is a device that tells
+        for given in _settings(returned):
             _as_asked(given, "workspace", config["workspace"], "set_memory_pool_limit takes bytes")
             _as_asked(given, "optimization_level", level, "set builder_optimization_level before the build")
 
@@ -141,8 +141,16 @@ def test_a_timing_cache_may_be_missing_present_or_damaged(call: Call, plans: Pla
         except CallFailed as failure:
             fail(f"build with a timing cache that is {state}: {failure}")
         plans.right(_bytes(returned.value, "build"), network, config)
-        for given in returned.evidence.configs[-1:]:
+        for given in _settings(returned):
             _as_asked(given, "timing_cache", True, f"the path of one was given, which is {state}")
+
+
+def _settings(returned: Returned) -> list[dict[str, Any]]:
+    """What the plan that build returned was built with, where there is a device that tells."""
+    if not returned.evidence.known:
+        return []
+    found = [config for config in returned.evidence.configs if config["plan"] == digest(returned.value)]
+    return found[:1] or fail("the plan that build returned was not built in this call")
 
 
 def _as_asked(given: dict[str, Any], name: str, want: Any, how: str) -> None:

@@ -10,7 +10,10 @@ MOST_ENTRIES, LONGEST_LINE = 20_000, 80
 
 @dataclass
 class CommandLog:
-    """Entries are (do, stream, bytes, line, captured); of those after the first `MOST_ENTRIES` the number is kept."""
+    """Entries are (do, stream, bytes, line, captured); of those after the first `MOST_ENTRIES` the number is kept.
+
+    Where an event is recorded or waited for, its number stands in the place of the bytes.
+    """
 
     entries: list[tuple[str, int, int, str, bool]] = field(default_factory=list)
     dropped: int = 0

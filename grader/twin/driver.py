@@ -254,7 +254,7 @@ class Driver(GraphCommands):
 
     def stream_wait_event(self, stream: int, event: int) -> None:
         self.streams.wait_event(stream, event)
-        self._did("event_wait", stream)
+        self._did("event_wait", stream, event)
 
     def context_synchronize(self) -> None:
         self.need_context("cuCtxSynchronize")
@@ -271,7 +271,7 @@ class Driver(GraphCommands):
 
     def event_record(self, event: int, stream: int) -> None:
         self.streams.event_record(event, stream, self.line)
-        self._did("event_record", stream)
+        self._did("event_record", stream, event)
 
     def event_synchronize(self, event: int) -> None:
         self.streams.event_synchronize(event)

@@ -33,12 +33,12 @@ cuda.Context.synchronize()
 cuda.memcpy_dtod(d_x, d_y, 24)
 cuda.memcpy_dtoh(h_y, d_y)
 d_x.free()
-return [stream.handle, other.handle]
+return [stream.handle, other.handle, event.handle]
 """,
         prelude=PRELUDE,
     )
     assert not outcome.type, outcome.trace
-    stream, other = outcome.value
+    stream, other, event = outcome.value
     did = [(do, on, size, captured) for do, on, size, _, captured in outcome.log]
     assert did[:-1] == [  # the last is the other buffer's finalizer
         ("alloc", 0, 24, False),
@@ -54,8 +54,8 @@ return [stream.handle, other.handle]
         ("graph_instantiate", 0, 0, False),
         ("graph_update", 0, 0, False),
         ("graph_launch", stream, 0, False),
-        ("event_record", stream, 0, False),
-        ("event_wait", other, 0, False),
+        ("event_record", stream, event, False),
+        ("event_wait", other, event, False),
         ("memset", other, 24, False),
         ("event_sync", 0, 0, False),
         ("context_sync", 0, 0, False),
