@@ -75,6 +75,8 @@ class Recorder:
         self._ahead: threading.Thread | None = None
         self.on_result: Callable[[ExerciseResult, TaskResult], None] = lambda exercise, task: None
         self._broken: set[str] = set()
+        self._calls_before = 0  # of the candidate, when the check's fixtures were about to be made
+        self._answered: list[BaseException] = []  # what fixtures raised after such a call
         self._remaining: dict[tuple[str, str], int] = {}
 
     @classmethod
@@ -120,7 +122,7 @@ class Recorder:
         if not task.runs_on(self.tier.name):
             pytest.skip(f"only the tier {' or '.join(task.tiers)} can judge this: it needs a GPU")
         candidate = self.answer(exercise)
-        candidate.printed = ""
+        candidate.printed, self._calls_before = "", candidate.calls
         if task.function in candidate.unwritten:
             raise CallFailed("stub", "not written yet")
 
@@ -211,7 +213,8 @@ class Recorder:
             return Status.INCONCLUSIVE, str(error)
         if isinstance(error, (FixtureError, SandboxError)):  # the grader's trouble, not the candidate's
             return Status.NOT_RUN, str(error)
-        if isinstance(error, EngineError) and report.when == "setup":  # fixtures build trusted plans only
+        prepared = report.when != "setup" or self._came_of_an_answer(error)
+        if isinstance(error, EngineError) and not prepared:  # such fixtures build trusted plans only
             return Status.NOT_RUN, f"a trusted engine is missing, which is not your fault: {error}"
         if report.skipped:
             return Status.NOT_RUN, str(getattr(error, "msg", error))
@@ -221,13 +224,22 @@ class Recorder:
             self._broken.add(exercise.id)
         if isinstance(error, _SPOKEN):
             return Status.FAILED, str(report.longrepr)
-        if report.when == "setup":  # nothing of the candidate's has been looked at yet
+        if not prepared:  # nothing of the candidate's has been looked at yet
             return Status.NOT_RUN, f"the check could not be prepared, which is not your fault: {error!r}"
         # Not "not run": whoever returns something that no check has thought of would raise their grade by it.
         return (
             Status.FAILED,
             f"the check broke on what your code returned ({error!r}): if it is right, please report this",
         )
+
+    def _came_of_an_answer(self, error: BaseException) -> bool:
+        """Whether a fixture called the candidate's code before it raised this: then it is about what came back.
+
+        Remembered, since pytest raises it again for every other check that uses the fixture.
+        """
+        if self.candidate is not None and self.candidate.calls > self._calls_before:
+            self._answered.append(error)
+        return any(error is known for known in self._answered)
 
     def _spoken(self, item: pytest.Item, error: BaseException) -> str:
         if isinstance(error, CallFailed) and error.reason == "stub":

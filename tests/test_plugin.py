@@ -83,6 +83,22 @@ def test_mixed_passes():
 def test_mixed_is_not_run():
     raise FixtureError("no network")
 """
+SHARED = """\
+@pytest.fixture(scope="module", params=[KeyError, EngineError])
+def looked_into(answer, request):
+    answer.call("begin", 1)
+    raise request.param("a size that no check has thought of")
+
+
+@pytest.mark.task("first")
+def test_first(looked_into):
+    pass
+
+
+@pytest.mark.task("second")
+def test_second(looked_into):
+    pass
+"""
 CALLS = """\
 @pytest.mark.task("first")
 @pytest.mark.parametrize("number", [1, 2])
@@ -133,6 +149,15 @@ def test_each_end_of_a_check_has_its_status_and_words(
     assert found["message"].startswith(says)
     assert bool(found["message"]) == bool(says)
     assert found["points"] == POINTS[task]
+
+
+def test_a_fixture_that_breaks_on_an_answer_is_no_trouble_of_the_graders(tmp_path: Path) -> None:
+    report = SmallCourse(tmp_path, {"first": 1, "second": 2}, SHARED, "def begin(number):\n    return 1\n").graded()
+
+    for task in tasks(report).values():
+        assert task["status"] == "failed"
+        assert "a size that no check has thought of" in task["message"]
+    assert report["not_run"] == 0
 
 
 def test_trouble_of_the_graders_costs_a_candidate_nothing(report: dict[str, Any]) -> None:

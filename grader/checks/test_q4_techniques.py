@@ -51,7 +51,7 @@ EFFICIENTNET_INT8_ERROR = 0.25
 #: Bytes by which an allocation may exceed what is needed: for alignment.
 SLACK = 8192
 _MOST_DRAWS = 12
-#: Timings, as ratios within one run. What takes less than half of the work's own time has not done it.
+#: Timings, as ratios within one run.
 PINNED_RATIO, OVERLAP_RATIO, GRAPH_RATIO = 0.8, 1.15, 0.9
 
 Call = Callable[..., Returned]
@@ -469,7 +469,7 @@ def test_staged_copies_take_less_time_than_pageable_ones(call: Call, runner, tie
     found = at_most(PINNED_RATIO, ours, theirs)
     record_property("pinned / pageable", str(found))
     copies = sum(runner.measure(p, "copy", {"images": b}, 1, 20) for p, b in zip(plans, batches, strict=True))
-    _did_all_the_work("run_shared", found, copies)
+    _did_all_the_work("run_shared", found, 0.8 * copies)
     if found.ratio > PINNED_RATIO:
         fail(f"a pass takes {found} of pageable copies; at most {PINNED_RATIO} is allowed: are the copies staged?")
 
@@ -496,7 +496,7 @@ def test_overlapped_batches_take_little_more_than_the_longer_part(call, runner, 
         raise Inconclusive(f"on this GPU there is nothing to overlap: without it, batches take {room}")
     found = at_most(OVERLAP_RATIO, ours, longer)
     record_property("overlapped / max(copy, compute)", str(found))
-    _did_all_the_work("run_overlapped", found, longer())
+    _did_all_the_work("run_overlapped", found, 0.9 * longer())
     if found.ratio > OVERLAP_RATIO:
         fail(f"batches take {found} of max(copy, compute), at most {OVERLAP_RATIO} is allowed; without overlap: {room}")
 
@@ -516,7 +516,7 @@ def test_replaying_takes_less_time_than_enqueueing(call, runner, tier, half, rng
     answers(outputs, wanted, "run_graphed", _fp32(tier))
     found = at_most(GRAPH_RATIO, ours, theirs)
     record_property("graph / plain", str(found))
-    _did_all_the_work("run_graphed", found, theirs() / 2)
+    _did_all_the_work("run_graphed", found, 0.4 * theirs())
     if found.ratio > GRAPH_RATIO:
         fail(f"requests take {found} of plain enqueues, at most {GRAPH_RATIO} is allowed: is the graph replayed?")
 
@@ -524,8 +524,9 @@ def test_replaying_takes_less_time_than_enqueueing(call, runner, tier, half, rng
 def _did_all_the_work(function: str, found: Comparison, least: float) -> None:
     """Raises CheckFailed for times that nobody reaches who does everything in every pass."""
     seconds = statistics.median(found.ours)
-    if seconds < least / 2:
-        fail(f"a pass of {function} takes {1e3 * seconds:.3g} ms, its work {1e3 * least:.3g}: is it done in each pass?")
+    if seconds < least:
+        least_ms = f"{1e3 * least:.3g} ms are its work alone"
+        fail(f"a pass of {function} takes {1e3 * seconds:.3g} ms, but {least_ms}: is it done in each pass?")
 
 
 # -- shared

@@ -141,6 +141,7 @@ class Candidate:
     off: frozenset[str] = frozenset()  #: protections left out, for tests alone
     limits: Limits | None = None  #: of the worker; by the tier without
     seen_protections: dict[str, bool] = field(default_factory=dict)  #: of the last worker, as verified from inside
+    calls: int = 0  #: how many there were
     printed: str = ""  #: what calls have printed; whoever reads it may empty it
     unwritten: frozenset[str] = frozenset()  #: functions that are still the stub's, as the worker says once it started
     _starting: threading.RLock = field(
@@ -162,6 +163,7 @@ class Candidate:
             seconds: wall time for the call on the twin; other tiers get ``tier.patience`` times as much.
         """
         worker = self._started()
+        self.calls += 1
         self._control({"do": "begin"})
         worker.deadline(seconds * self.tier.patience)
         if self._device is not None:

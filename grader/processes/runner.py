@@ -79,7 +79,7 @@ class Runner:
         child.deadline(seconds * self._tier.patience)
         try:
             wire.send(child.channel, request)
-            reply = wire.receive(child.channel)
+            reply = self._reply(child)
         except wire.Closed:
             ended = child.wait(10)
             self.close()
@@ -91,6 +91,12 @@ class Runner:
         if "error" in reply:
             raise EngineError(reply["error"])
         return reply["value"]
+
+    def _reply(self, child: Child) -> Any:
+        try:
+            return wire.receive(child.channel)
+        except wire.WireError as error:  # outputs beyond what a message holds
+            raise EngineError(f"what the engine gives cannot be taken in: {error}") from None
 
     def _started(self) -> Child:
         with self._starting:
