@@ -21,12 +21,14 @@ from grader import tiers
 from grader.course import CourseError, Exercise, exercises
 from grader.engines.interface import EngineError
 from grader.fixtures.cache import FixtureError
-from grader.judge import CheckFailed, Inconclusive
-from grader.processes.candidate import CallFailed, Candidate
+from grader.judging.judge import CheckFailed, Inconclusive, explained, fail, no_misuse
+from grader.processes.candidate import CallFailed, Candidate, Returned
 from grader.processes.runner import Runner
 from grader.processes.sandbox import SandboxError
 from grader.score import ExerciseResult, Status, TaskResult
 
+#: What the fixture `call` gives.
+Call = Callable[..., Returned]
 #: Errors whose text is meant for a person: shown without the grader's own traceback.
 _SPOKEN = (CheckFailed, CallFailed, EngineError, FixtureError, SandboxError, Inconclusive)
 #: The message of a task that `trtprep run q4/graphs` leaves out.
@@ -277,6 +279,23 @@ def tier(recorder: Recorder) -> tiers.Tier:
 def answer(recorder: Recorder, request: pytest.FixtureRequest) -> Candidate:
     """The submission's answer to the module's exercise."""
     return recorder.answer(next(e for e in exercises() if e.checks == request.path))
+
+
+@pytest.fixture(scope="module")
+def call(answer: Candidate) -> Call:
+    """Calls a function of the answer, as `Candidate.call` does, and fails for host code that the twin found wrong."""
+
+    def do(function: str, *args: Any, **kwargs: Any) -> Returned:
+        try:
+            returned = answer.call(function, *args, **kwargs)
+        except CallFailed as failure:
+            if failure.reason == "stub":  # its own body is written, or this check would not have begun
+                fail(f"{function}() calls what is not written yet: this task needs it")
+            raise explained(failure) from None
+        no_misuse(returned.evidence)
+        return returned
+
+    return do
 
 
 @pytest.fixture(scope="session")

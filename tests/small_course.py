@@ -37,7 +37,7 @@ import pytest
 
 from grader.engines.interface import EngineError
 from grader.fixtures.cache import FixtureError
-from grader.judge import Inconclusive, fail
+from grader.judging.judge import Inconclusive, fail
 from grader.processes.sandbox import SandboxError
 
 """

@@ -13,10 +13,10 @@ from grader.fixtures.efficientnet import efficientnet_lite0_onnx, reference_logi
 from grader.fixtures.imagenet import labels, preprocess_reference
 from grader.fixtures.photos import photo
 from grader.fixtures.plans import trusted_plan
-from grader.fixtures.small_networks import SmallNetwork
-from grader.judge import array, close, expect_raises, explained, fail, no_misuse, went_through
-from grader.plugin import Recorder
-from grader.processes.candidate import CallFailed, Candidate, GivenFile, GivenPath, Returned
+from grader.fixtures.private.small_networks import SmallNetwork
+from grader.judging.judge import array, close, expect_raises, fail, went_through
+from grader.plugin import Call, Recorder
+from grader.processes.candidate import GivenFile, GivenPath
 from grader.processes.runner import Runner
 from grader.tiers import Tier
 from grader.twin.plan import digest
@@ -24,23 +24,6 @@ from grader.twin.plan import digest
 LEVEL = 1 / 128  # one grey level, after scaling
 PROFILE = ((1, 3, 224, 224), (8, 3, 224, 224), (32, 3, 224, 224))
 COLOUR = ("chelsea", "coffee", "rocket", "motorcycle")
-
-Call = Callable[..., Returned]
-
-
-@pytest.fixture
-def call(answer: Candidate) -> Call:
-    """Calls a function of the answer, and fails for host code that the twin found wrong."""
-
-    def do(function: str, *args: Any, **kwargs: Any) -> Returned:
-        try:
-            returned = answer.call(function, *args, **kwargs)
-        except CallFailed as failure:
-            raise explained(failure) from None
-        no_misuse(returned.evidence)
-        return returned
-
-    return do
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,22 @@ import pytest
 
 from grader.engines.interface import EngineError, Inspection
 from grader.fixtures.activations import activations, peak_bytes
-from grader.fixtures.arenas import ALIGNMENT, cut_arena, overlapping
-from grader.fixtures.broken_models import KINDS, BrokenModel, broken, parsers_words
-from grader.fixtures.conv_networks import ConvNetwork, with_fixed_batch
 from grader.fixtures.efficientnet import efficientnet_lite0_onnx
-from grader.fixtures.engine_reports import convolutions_compute_in, memory_of, of_the_model, reformats_of, removed_from
-from grader.fixtures.needs import draw_needs
 from grader.fixtures.plans import trusted_plan
-from grader.fixtures.several_tensors import SeveralTensors
+from grader.fixtures.private.arenas import ALIGNMENT, cut_arena, overlapping
+from grader.fixtures.private.broken_models import KINDS, BrokenModel, broken, parsers_words
+from grader.fixtures.private.conv_networks import ConvNetwork, with_fixed_batch
+from grader.fixtures.private.needs import draw_needs
+from grader.fixtures.private.several_tensors import SeveralTensors
 from grader.fixtures.whisper_encoder import weight_shapes, whisper_encoder_onnx
-from grader.judge import array, close, error_of, expect_raises, explained, fail, no_misuse, went_through
-from grader.plugin import Recorder
-from grader.processes.candidate import CallFailed, Candidate, GivenFile, Returned
+from grader.judging.engine_reports import convolutions_compute_in, memory_of, of_the_model, reformats_of, removed_from
+from grader.judging.judge import array, close, error_of, expect_raises, fail, went_through
+from grader.plugin import Call, Recorder
+from grader.processes.candidate import CallFailed, GivenFile, Returned
 from grader.processes.runner import Runner
 from grader.tiers import Tier
 from grader.twin.plan import digest
 
-Call = Callable[..., Returned]
 #: A model, its nodes, what was told of its engine, and what the grader reads in the same plan.
 Optimised = tuple[str, list[str], dict[str, Any], Inspection]
 Reports = Callable[[], list[Optimised]]
@@ -41,21 +40,6 @@ LAYER_OF = {
 SILENT = ("newer opset", "text file", "empty file")  #: models that TensorRT's parser takes without an error
 #: Error of a build in a precision: one that is smaller, or larger, was not built in it.
 PRECISE = {"INT8": (5e-3, 5e-2), "FP16": (1e-5, 1e-2), "TF32": (0.0, 1e-2), "FP32": (0.0, 5e-5)}
-
-
-@pytest.fixture(scope="module")
-def call(answer: Candidate) -> Call:
-    """Calls a function of the answer, and fails for host code that the twin found wrong."""
-
-    def do(function: str, *args: Any, **kwargs: Any) -> Returned:
-        try:
-            returned = answer.call(function, *args, **kwargs)
-        except CallFailed as failure:
-            raise explained(failure) from None
-        no_misuse(returned.evidence)
-        return returned
-
-    return do
 
 
 @pytest.fixture(scope="module")

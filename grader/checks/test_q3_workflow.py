@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from grader.fixtures import workflow_cases as cases
-from grader.fixtures.clean_graphs import faults, nodes_that_compute, shape_nodes
-from grader.fixtures.dynamic_networks import DynamicNetwork, Profile
-from grader.fixtures.messy_models import MessyModel
 from grader.fixtures.plans import trusted_plan
-from grader.fixtures.workflow_cases import MIB, config_of, requests_for, saved, sha256
-from grader.judge import array, close, explained, fail, no_misuse, went_through
-from grader.plugin import Recorder
+from grader.fixtures.private import workflow_cases as cases
+from grader.fixtures.private.dynamic_networks import DynamicNetwork, Profile
+from grader.fixtures.private.messy_models import MessyModel
+from grader.fixtures.private.workflow_cases import MIB, config_of, requests_for, saved, sha256
+from grader.judging.clean_graphs import faults, nodes_that_compute, shape_nodes
+from grader.judging.judge import array, close, fail, went_through
+from grader.judging.timing import at_most
+from grader.judging.workflow import PlanJudge, fp32, refused
+from grader.plugin import Call, Recorder
 from grader.processes.candidate import CallFailed, Candidate, GivenFile, GivenPath, Returned
 from grader.processes.runner import Runner
 from grader.tiers import Tier
-from grader.timing import at_most
 from grader.twin.plan import digest
-from grader.workflow_judge import PlanJudge, fp32, refused
 
-Call = Callable[..., Returned]
 Served = tuple[DynamicNetwork, list[Profile], bytes]
 CONVERTED = 4  #: nodes that a change of opset may add: three for a Softmax of old
-
-
-@pytest.fixture
-def call(answer: Candidate) -> Call:
-    """Calls a function of the answer, and fails for host code that the twin found wrong."""
-
-    def do(function: str, *args: Any, **kwargs: Any) -> Returned:
-        try:
-            returned = answer.call(function, *args, **kwargs)
-        except CallFailed as failure:
-            if failure.reason == "stub":
-                fail(f"{function}() is not written yet, or calls what is not: this task needs it")
-            raise explained(failure) from None
-        no_misuse(returned.evidence)
-        return returned
-
-    return do
 
 
 @pytest.fixture

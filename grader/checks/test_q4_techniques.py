@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,15 @@ import onnx
 import pytest
 
 from grader.engines.interface import EngineError, Kernel
-from grader.fixtures import blocked_fusion, half_range, quantizable
-from grader.fixtures.blocked_fusion import BlockedGraph
-from grader.fixtures.device_log import (
+from grader.fixtures.efficientnet import efficientnet_lite0_onnx, reference_logits
+from grader.fixtures.efficientnet_half import efficientnet_lite0_fp16
+from grader.fixtures.held_back_photos import efficientnet_scales, seen_and_held_back
+from grader.fixtures.plans import trusted_plan
+from grader.fixtures.private import blocked_fusion, half_range, quantizable
+from grader.fixtures.private.blocked_fusion import BlockedGraph
+from grader.fixtures.private.quantizable import QuantizableNetwork
+from grader.fixtures.private.small_networks import SmallNetwork
+from grader.judging.device_log import (
     allocated,
     answers,
     copied_asynchronously,
@@ -22,27 +27,19 @@ from grader.fixtures.device_log import (
     three_kinds_of_streams,
     waited_after_the_last,
 )
-from grader.fixtures.efficientnet import efficientnet_lite0_onnx, reference_logits
-from grader.fixtures.efficientnet_half import efficientnet_lite0_fp16
-from grader.fixtures.held_back_photos import efficientnet_scales, seen_and_held_back
-from grader.fixtures.plans import trusted_plan
-from grader.fixtures.quantizable import QuantizableNetwork
-from grader.fixtures.small_networks import SmallNetwork
-from grader.judge import (
+from grader.judging.judge import (
     Inconclusive,
     array,
     close,
     expect_raises,
-    explained,
     fail,
-    no_misuse,
     went_through,
 )
-from grader.plugin import Recorder
-from grader.processes.candidate import CallFailed, Candidate, GivenFile, Returned
+from grader.judging.timing import Comparison, at_most, interleaved, per_pass
+from grader.plugin import Call, Recorder
+from grader.processes.candidate import GivenFile
 from grader.processes.runner import Runner
 from grader.tiers import Tier
-from grader.timing import Comparison, at_most, interleaved, per_pass
 from grader.twin.plan import digest
 
 #: Of INT8 on held-back inputs: root mean square error of each output, relative to how much that output varies.
@@ -53,23 +50,6 @@ SLACK = 8192
 _MOST_DRAWS = 12
 #: Timings, as ratios within one run.
 PINNED_RATIO, OVERLAP_RATIO, GRAPH_RATIO = 0.8, 1.15, 0.9
-
-Call = Callable[..., Returned]
-
-
-@pytest.fixture
-def call(answer: Candidate) -> Call:
-    """Calls a function of the answer, and fails for host code that the twin found wrong."""
-
-    def do(function: str, *args: Any, **kwargs: Any) -> Returned:
-        try:
-            returned = answer.call(function, *args, **kwargs)
-        except CallFailed as failure:
-            raise explained(failure) from None
-        no_misuse(returned.evidence)
-        return returned
-
-    return do
 
 
 @pytest.fixture(scope="module")

@@ -37,18 +37,14 @@ class Runner:
         """Start the process ahead of the first request. Raises SandboxError."""
         self._started()
 
-    def build(
-        self, onnx: bytes, profiles: Profiles | None = None, *, contexts: int = 1, seconds: float = 60
-    ) -> bytes:
+    def build(self, onnx: bytes, profiles: Profiles | None = None, *, contexts: int = 1, seconds: float = 60) -> bytes:
         """A trusted plan of an ONNX model.
 
         ``profiles``: input name -> (min, opt, max) shapes, or a list of such. ``contexts``: how often the engine has
         a single profile, since before TensorRT 10 one profile serves one context at a time.
         """
         listed = [dict(profiles)] * contexts if isinstance(profiles, Mapping) else [dict(p) for p in profiles or ()]
-        return self._ask(
-            {"do": "build", "onnx": onnx, "profiles": listed, "settings": self._tier.settings}, seconds
-        )
+        return self._ask({"do": "build", "onnx": onnx, "profiles": listed, "settings": self._tier.settings}, seconds)
 
     def inspect(self, plan: bytes) -> Inspection:
         """I/O names, types, shapes, profile bounds, layers, kernels and activation memory, as the engine has them."""

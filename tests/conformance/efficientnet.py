@@ -20,7 +20,7 @@ from grader.course import SOLUTIONS, find
 from grader.fixtures.efficientnet import efficientnet_lite0_onnx, reference_logits
 from grader.fixtures.imagenet import preprocess_reference
 from grader.fixtures.photos import PHOTO_CLASSES, photo
-from grader.judge import error_of
+from grader.judging.judge import error_of
 from grader.processes.candidate import Candidate, GivenFile
 from grader.processes.runner import Runner
 

@@ -10,7 +10,7 @@ import pytest
 from grader import tiers
 from grader.engines.interface import EngineError
 from grader.engines.measure import WAYS
-from grader.fixtures.small_networks import SmallNetwork
+from grader.fixtures.private.small_networks import SmallNetwork
 from grader.processes.runner import Runner
 
 pytestmark = pytest.mark.gpu

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 
 from grader import tiers
 from grader.engines.interface import EngineError, Tensor
-from grader.fixtures.small_networks import MAX_BATCH, SmallNetwork
+from grader.fixtures.private.small_networks import MAX_BATCH, SmallNetwork
 from grader.inside.trtprep_worker import wire
-from grader.judge import error_of
+from grader.judging.judge import error_of
 from grader.processes import runner as module
 from grader.processes.runner import Runner
 from grader.twin.plan import Description, IOTensor, Plan, seal, unseal

@@ -90,7 +90,7 @@ def test_a_process_that_ended_between_two_calls_is_replaced(answer: Candidate) -
         SOLUTIONS / "c1_image_classification" / "solution.py",
         CHECKS / "test_c1_image_classification.py",
         ROOT / "exercises" / "c1_image_classification" / "exercise.toml",
-        GRADER / "judge.py",
+        GRADER / "judging/judge.py",
         GRADER / "twin" / "plan.py",
         ROOT / "tests" / "processes" / "test_candidate.py",
         Path("/etc/passwd"),

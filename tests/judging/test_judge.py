@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grader.judge import CheckFailed, array, close, error_of, expect_raises, fail, no_misuse, went_through
+from grader.judging.judge import CheckFailed, array, close, error_of, expect_raises, fail, no_misuse, went_through
 from grader.processes.candidate import CallFailed, Evidence, Finding, Raised, Returned
 
 POISON = np.frombuffer(b"\xf5\xff" * 8, np.uint8)

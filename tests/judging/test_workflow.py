@@ -7,12 +7,12 @@ import pytest
 
 from grader import tiers
 from grader.engines.interface import EngineError, Inspection, Tensor
-from grader.fixtures import workflow_cases as cases
-from grader.fixtures.dynamic_networks import DynamicNetwork, Profile
-from grader.fixtures.messy_models import MessyModel
-from grader.judge import CheckFailed
+from grader.fixtures.private import workflow_cases as cases
+from grader.fixtures.private.dynamic_networks import DynamicNetwork, Profile
+from grader.fixtures.private.messy_models import MessyModel
+from grader.judging.judge import CheckFailed
+from grader.judging.workflow import PlanJudge, refused
 from grader.processes.candidate import CallFailed, Evidence, Finding, Raised
-from grader.workflow_judge import PlanJudge, refused
 
 TWIN = tiers.Tier("twin", "1.0")
 LEAK = Finding("leak", "12 bytes were never freed", "answer.py:1")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from grader import timing
-from grader.judge import Inconclusive
-from grader.timing import Comparison, at_most, interleaved, per_pass
+from grader.judging import timing
+from grader.judging.judge import Inconclusive
+from grader.judging.timing import Comparison, at_most, interleaved, per_pass
 
 
 def _clock(*seconds: float) -> Callable[[], float]:

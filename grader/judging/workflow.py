@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from grader.engines.interface import EngineError
-from grader.fixtures.dynamic_networks import DynamicNetwork
-from grader.fixtures.messy_models import MessyModel
-from grader.judge import array, close, expect_raises, fail, no_misuse
+from grader.fixtures.private.dynamic_networks import DynamicNetwork
+from grader.fixtures.private.messy_models import MessyModel
+from grader.judging.judge import array, close, expect_raises, fail, no_misuse
 from grader.processes.candidate import CallFailed
 from grader.processes.runner import Runner
 from grader.tiers import Tier
