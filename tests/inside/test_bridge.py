@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 import sys
 from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import onnx
@@ -17,23 +18,40 @@ from grader.inside.trtprep_worker.bridge import TABLE, entries, install
 
 STRONGLY_TYPED_10 = 1 << 1  # what a candidate's TensorRT 10 code passes
 DataType = enum.Enum("DataType", "FLOAT HALF INT8 INT32")
-LayerType = enum.Enum("LayerType", "CONSTANT SHAPE CAST SHUFFLE CONVOLUTION ACTIVATION QUANTIZE DEQUANTIZE")
+LayerType = enum.Enum("LayerType", "CONSTANT SHAPE CAST IDENTITY SHUFFLE CONVOLUTION ACTIVATION QUANTIZE DEQUANTIZE")
 BuilderFlag = enum.Enum("BuilderFlag", "FP16 INT8 PREFER_PRECISION_CONSTRAINTS")
 
 
+class Tensor:
+    """A tensor as 8.6 has it: what comes out of a layer calls itself float32, whatever went in."""
+
+    def __init__(self, name: str, dtype: DataType) -> None:
+        self.name, self.dtype = name, dtype
+
+
 class Layer:
-    """A layer whose outputs have these types."""
+    """A layer that reads these tensors and whose outputs say that they are of these types."""
 
-    def __init__(self, kind: LayerType, *types: DataType) -> None:
+    made = itertools.count()
+
+    def __init__(self, kind: LayerType, *types: DataType, reads: tuple[Tensor | None, ...] = (), sets: bool = False):
         self.type, self.precision = kind, None
-        self.num_outputs = len(types)
-        self._types = types
+        self.num_inputs, self.num_outputs = len(reads), len(types)
+        self._reads, self._types, self._sets = reads, types, sets
+        number = next(Layer.made)
+        self.outputs = [Tensor(f"layer {number} output {i}", kind) for i, kind in enumerate(types)]
 
-    def get_output(self, index: int) -> SimpleNamespace:
-        return SimpleNamespace(dtype=self._types[index])
+    def get_input(self, index: int) -> Tensor | None:
+        return self._reads[index]
+
+    def get_output(self, index: int) -> Tensor:
+        return self.outputs[index]
 
     def get_output_type(self, index: int) -> DataType:
         return self._types[index]
+
+    def output_type_is_set(self, index: int) -> bool:
+        return self._sets
 
 
 class Network:
@@ -46,8 +64,8 @@ class Network:
     def get_layer(self, index: int) -> Layer:
         return self._layers[index]
 
-    def get_input(self, index: int) -> SimpleNamespace:
-        return SimpleNamespace(dtype=self._inputs[index])
+    def get_input(self, index: int) -> Tensor:
+        return Tensor(f"input {index}", self._inputs[index])
 
 
 class Config:
@@ -219,20 +237,50 @@ def test_8_builds_a_float32_graph_without_any_flag_and_pins_nothing() -> None:
     assert layer.precision is None
 
 
-@pytest.mark.parametrize("where", ["layer", "second output", "input"])
-def test_8_allows_float16_exactly_where_the_graph_has_it(where: str) -> None:
+@pytest.mark.parametrize("kind", ["CONSTANT", "CAST", "IDENTITY", "input"])
+def test_8_allows_float16_exactly_where_the_graph_says_it(kind: str) -> None:
     half, single = DataType.HALF, DataType.FLOAT
-    layers = {
-        "layer": Layer(LayerType.CONVOLUTION, half),
-        "second output": Layer(LayerType.CONVOLUTION, single, half),
-        "input": Layer(LayerType.CONVOLUTION, single),
-    }
-    flags = _built_with_8(layers[where], inputs=(half,) if where == "input" else (single,))
+    layer = Layer(LayerType.CONVOLUTION, single)
+    if kind != "input":
+        layer = Layer(LayerType[kind], half, reads=(Tensor("input 0", single),), sets=kind == "IDENTITY")
+    flags = _built_with_8(layer, inputs=(half if kind == "input" else single,))
 
     assert flags == {BuilderFlag.FP16, BuilderFlag.PREFER_PRECISION_CONSTRAINTS}
 
 
+def test_8_follows_float16_through_layers_that_call_their_outputs_float32() -> None:
+    """To half, convolution, activation; to float, activation; to half, activation."""
+    half, single = DataType.HALF, DataType.FLOAT
+    steps = (
+        (LayerType.CAST, half), (LayerType.CONVOLUTION, single), (LayerType.ACTIVATION, single),
+        (LayerType.CAST, single), (LayerType.ACTIVATION, single),
+        (LayerType.CAST, half), (LayerType.ACTIVATION, single),
+    )  # fmt: skip
+    layers: list[Layer] = []
+    for kind, told in steps:
+        before = layers[-1].outputs[0] if layers else Tensor("input 0", single)
+        layers.append(Layer(kind, told, reads=(before, None)))
+
+    _built_with_8(*layers)
+
+    assert [layer.precision for layer in layers] == [None, None, None, None, DataType.FLOAT, None, None]
+
+
+def test_8_takes_the_type_of_a_layer_from_its_first_floating_input() -> None:
+    half, single, whole = DataType.HALF, DataType.FLOAT, DataType.INT32
+    cast = Layer(LayerType.CAST, half, reads=(Tensor("input 0", single),))
+    index = Tensor("an index", whole)
+    in_half = Layer(LayerType.ACTIVATION, single, reads=(index, cast.outputs[0], Tensor("sizes", single)))
+    in_single = Layer(LayerType.ACTIVATION, single, reads=(index, Tensor("input 0", single), cast.outputs[0]))
+    counted = Layer(LayerType.ACTIVATION, whole, reads=(cast.outputs[0],))
+
+    _built_with_8(cast, in_half, in_single, counted)
+
+    assert [layer.precision for layer in (in_half, in_single, counted)] == [None, single, None]
+
+
 def test_8_pins_what_the_graph_computes_in_float32_and_nothing_else() -> None:
+    half = Layer(LayerType.CAST, DataType.HALF, reads=(Tensor("input 0", DataType.FLOAT),))
     pinned = [Layer(kind, DataType.FLOAT) for kind in (LayerType.CONVOLUTION, LayerType.ACTIVATION)]
     moves = [Layer(k, DataType.FLOAT) for k in (LayerType.CONSTANT, LayerType.CAST, LayerType.SHUFFLE, LayerType.SHAPE)]
     others = [
@@ -242,7 +290,7 @@ def test_8_pins_what_the_graph_computes_in_float32_and_nothing_else() -> None:
         Layer(LayerType.ACTIVATION),
     ]
 
-    _built_with_8(*pinned, *moves, *others)
+    _built_with_8(half, *pinned, *moves, *others)
 
     assert {layer.precision for layer in pinned} == {DataType.FLOAT}
     assert {layer.precision for layer in (*moves, *others)} == {None}

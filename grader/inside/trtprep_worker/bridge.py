@@ -71,14 +71,12 @@ def _strongly_typed_8(trt: ModuleType) -> None:
 
     def build_serialized_network(self: Any, network: Any, config: Any) -> Any:
         layers = [network.get_layer(i) for i in range(network.num_layers)]
-        types = {layer.get_output_type(i) for layer in layers for i in range(layer.num_outputs)}
-        kinds = {layer.type for layer in layers}
-        types |= {network.get_input(i).dtype for i in range(network.num_inputs)}
-        if trt.DataType.HALF in types:
+        types = _types_8(trt, network, layers)
+        if trt.DataType.HALF in types.values():
             config.set_flag(trt.BuilderFlag.FP16)
             config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
-            _keep_float32(trt, network)
-        if kinds & {trt.LayerType.QUANTIZE, trt.LayerType.DEQUANTIZE}:
+            _keep_float32(trt, layers, types)
+        if {layer.type for layer in layers} & {trt.LayerType.QUANTIZE, trt.LayerType.DEQUANTIZE}:
             config.set_flag(trt.BuilderFlag.INT8)
         return build(self, network, config)
 
@@ -87,14 +85,33 @@ def _strongly_typed_8(trt: ModuleType) -> None:
     trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED = Flag10.STRONGLY_TYPED
 
 
-def _keep_float32(trt: ModuleType, network: Any) -> None:
+def _types_8(trt: ModuleType, network: Any, layers: list[Any]) -> dict[str, Any]:
+    """The type of every tensor as a strongly typed network would have it, by the tensor's name.
+
+    8.6 calls what comes out of a layer float32 even where float16 goes in, so the types are followed from where they
+    are said: at the network's inputs, constants, casts, and outputs whose type was set.
+    """
+    floats = (trt.DataType.FLOAT, trt.DataType.HALF)
+    says = (trt.LayerType.CONSTANT, trt.LayerType.CAST)
+    inputs = (network.get_input(i) for i in range(network.num_inputs))
+    types = {tensor.name: tensor.dtype for tensor in inputs}
+    for layer in layers:
+        given = (layer.get_input(i) for i in range(layer.num_inputs))
+        flowing = [k for t in given if t is not None and (k := types.get(t.name, t.dtype)) in floats]
+        for index in range(layer.num_outputs):
+            told = layer.get_output_type(index)
+            said = layer.type in says or layer.output_type_is_set(index) or told not in floats
+            if (tensor := layer.get_output(index)) is not None:
+                types[tensor.name] = told if said or not flowing else flowing[0]
+    return types
+
+
+def _keep_float32(trt: ModuleType, layers: list[Any], types: dict[str, Any]) -> None:
     """With FP16 allowed, 8.6 would take it anywhere: layers that the graph computes in float32 stay there."""
     moves_data = (trt.LayerType.CONSTANT, trt.LayerType.SHAPE, trt.LayerType.CAST, trt.LayerType.SHUFFLE)
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        floats = [t is not None and t.dtype == trt.DataType.FLOAT for t in outputs]
-        if layer.type not in moves_data and floats and all(floats):
+    for layer in layers:
+        outputs = [tensor for i in range(layer.num_outputs) if (tensor := layer.get_output(i)) is not None]
+        if layer.type not in moves_data and outputs and all(types[t.name] == trt.DataType.FLOAT for t in outputs):
             layer.precision = trt.DataType.FLOAT
 
 
