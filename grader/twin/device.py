@@ -35,6 +35,7 @@ class Device:
     def __init__(self, key: bytes) -> None:
         self.driver = Driver()
         self.session = Session(self.driver, key)
+        self._audited: tuple[int, int, int] | None = None  # log entries, dropped ones and builds when a call ended
 
     # -- the candidate's side
 
@@ -105,16 +106,21 @@ class Device:
     def control(self, request: dict[str, Any]) -> dict[str, Any]:
         do = request["do"]
         if do == "begin":
+            since = self._asked_since_the_audit()
             self.driver.findings.clear()
             self.driver.log.clear()
             self.session.world.forget_runs()
             self.session.builds = 0
             self.session.configs.forget()
+            self._audited = None
+            if since:
+                self.driver.finding(since, since.line)
             return {}
         if do == "audit":
             log = self.driver.log
             told = {"log": list(log.entries), "dropped_log": log.dropped}  # the audit's own work is none of the call's
             findings = [f.as_data() for f in self.driver.audit()]
+            self._audited = len(log.entries), log.dropped, self.session.builds
             world = self.session.world
             runs = [dict(vars(run)) for run in world.runs]
             return {
@@ -127,6 +133,18 @@ class Device:
                 **told,
             }
         raise ValueError(f"unknown control command {do!r}")
+
+    def _asked_since_the_audit(self) -> Misuse | None:
+        """What a thread of the candidate's asked for after its call had ended, and no call answers for."""
+        if self._audited is None:
+            return None
+        entries, dropped, builds = self._audited
+        log = self.driver.log
+        late = [entry for entry in log.entries[entries:] if entry[0] != "free"]  # finalizers run when they like
+        if not late and log.dropped == dropped and self.session.builds == builds:
+            return None
+        message = "your code went on using TensorRT or the device after its function had returned: wait for its threads"
+        return Misuse("between-calls", message, line=late[0][3] if late else "")
 
 
 def _fits(value: Any, hint: Any) -> bool:

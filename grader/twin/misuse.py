@@ -9,6 +9,7 @@ KINDS = {
     "address": "a null address, a host address, or any other that is not device memory",
     "alignment": "a tensor's address that is not a multiple of 256",
     "alloc": "an allocation of no bytes, or of more than there are",
+    "between-calls": "use of TensorRT or the device by a thread that outlives its call",
     "bindings": "execute_v2 with another number of addresses than the engine has tensors",
     "capture": "a call that stream capture forbids, or a capture that ends where it must not",
     "context-memory": "a context that was given no device memory to compute in, or memory that it does not take",

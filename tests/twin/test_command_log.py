@@ -93,3 +93,42 @@ def test_a_log_keeps_its_beginning_and_the_number_of_the_rest(more: int) -> None
     assert log.dropped == more
     log.clear()
     assert (log.entries, log.dropped) == ([], 0)
+
+
+@pytest.fixture
+def between(client: Client) -> Client:
+    """A client whose first call has ended."""
+    client.device.control({"do": "begin"})
+    client.address = client.cuda("mem_alloc", 64)
+    client.device.control({"do": "audit"})
+    return client
+
+
+def _findings_of_the_next_call(client: Client) -> list[str]:
+    client.device.control({"do": "begin"})
+    return [finding["kind"] for finding in client.device.control({"do": "audit"})["findings"]]
+
+
+def test_what_is_asked_for_between_two_calls_is_a_finding_of_the_next(between: Client) -> None:
+    between.cuda("memset", between.address, b"\0", 64)
+
+    assert _findings_of_the_next_call(between) == ["between-calls"]
+    assert _findings_of_the_next_call(between) == []
+
+
+def test_a_build_between_two_calls_is_a_finding_too(between: Client) -> None:
+    between.device.session.builds += 1
+
+    assert _findings_of_the_next_call(between) == ["between-calls"]
+
+
+def test_finalizers_between_two_calls_are_no_finding(between: Client) -> None:
+    between.cuda("mem_free", between.address, True)
+
+    assert _findings_of_the_next_call(between) == []
+
+
+def test_what_a_file_does_when_it_is_imported_is_no_finding_of_its_first_call(client: Client) -> None:
+    client.cuda("mem_free", client.cuda("mem_alloc", 64))
+
+    assert _findings_of_the_next_call(client) == []

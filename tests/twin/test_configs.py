@@ -70,6 +70,7 @@ def test_nothing_set(built: Built) -> None:
     assert built.told() == _UNSET | {"profiles": [{"a": [[1, 4], [2, 4], [4, 4]]}]}
 
 
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")  # its timing caches do nothing, and say so
 def test_everything_set(built: Built) -> None:
     built.profile(1, 2, 4)
     built.profile(4, 8, 8)
