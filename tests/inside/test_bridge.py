@@ -38,6 +38,7 @@ class Layer:
         self.type, self.precision = kind, None
         self.num_inputs, self.num_outputs = len(reads), len(types)
         self._reads, self._types, self._sets = reads, types, sets
+        self.set_types: dict[int, DataType] = {}
         number = next(Layer.made)
         self.outputs = [Tensor(f"layer {number} output {i}", kind) for i, kind in enumerate(types)]
 
@@ -52,6 +53,9 @@ class Layer:
 
     def output_type_is_set(self, index: int) -> bool:
         return self._sets
+
+    def set_output_type(self, index: int, dtype: DataType) -> None:
+        self.set_types[index] = dtype
 
 
 class Network:
@@ -293,7 +297,9 @@ def test_8_pins_what_the_graph_computes_in_float32_and_nothing_else() -> None:
     _built_with_8(half, *pinned, *moves, *others)
 
     assert {layer.precision for layer in pinned} == {DataType.FLOAT}
+    assert [layer.set_types for layer in pinned] == [{0: DataType.FLOAT}] * len(pinned)
     assert {layer.precision for layer in (*moves, *others)} == {None}
+    assert not any(layer.set_types for layer in (*moves, *others))
 
 
 @pytest.mark.parametrize("kinds", [("QUANTIZE", "DEQUANTIZE"), ("DEQUANTIZE",), ("QUANTIZE",)])

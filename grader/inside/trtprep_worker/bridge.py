@@ -113,6 +113,8 @@ def _keep_float32(trt: ModuleType, layers: list[Any], types: dict[str, Any]) -> 
         outputs = [tensor for i in range(layer.num_outputs) if (tensor := layer.get_output(i)) is not None]
         if layer.type not in moves_data and outputs and all(types[t.name] == trt.DataType.FLOAT for t in outputs):
             layer.precision = trt.DataType.FLOAT
+            for index in range(layer.num_outputs):  # or a sum of float32 could still be stored in float16
+                layer.set_output_type(index, trt.DataType.FLOAT)
 
 
 def _context_memory_8(trt: ModuleType) -> None:
