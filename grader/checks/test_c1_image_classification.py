@@ -14,7 +14,7 @@ from grader.fixtures.imagenet import labels, preprocess_reference
 from grader.fixtures.photos import photo
 from grader.fixtures.plans import trusted_plan
 from grader.fixtures.private.small_networks import SmallNetwork
-from grader.judging.judge import array, close, expect_raises, fail, went_through
+from grader.judging.judge import array, close, expect_raises, fail, fp32, went_through
 from grader.plugin import Call, Recorder
 from grader.processes.candidate import GivenFile, GivenPath
 from grader.processes.runner import Runner
@@ -150,7 +150,7 @@ def test_efficientnet_becomes_an_engine_that_agrees_with_onnx_runtime(
     want = reference_logits(images)
     for order in (rng.integers(4, size=1), rng.integers(4, size=9)):
         logits = runner.run(built, {"images": images[order]})["logits"]
-        close(logits, want[order], f"the engine's output for a batch of {len(order)}", within=_fp32(tier))
+        close(logits, want[order], f"the engine's output for a batch of {len(order)}", within=fp32(tier))
 
 
 @pytest.mark.task("build-fp32")
@@ -162,7 +162,7 @@ def test_a_model_with_other_names_and_shapes_builds_as_well(call: Call, runner: 
         batch = network.inputs(rng, size)
         got = runner.run(built, {network.input: batch})[network.output]
         what = f"the output of an engine of another model for a batch of {size}"
-        close(got, network.expected(batch), what, within=_fp32(tier))
+        close(got, network.expected(batch), what, within=fp32(tier))
 
 
 @pytest.mark.task("build-fp32")
@@ -226,7 +226,7 @@ def test_an_unknown_engine_runs_by_its_own_names_shapes_and_types(call: Call, ru
         returned = call("run_engine", unknown, batch)
         want = network.expected(batch)
         got = array(returned.value, f"the result of run_engine for a batch of {size}", dtype=dtype, shape=want.shape)
-        close(got, want, "the result of run_engine", within=1e-2 if dtype == "float16" else _fp32(tier))
+        close(got, want, "the result of run_engine", within=1e-2 if dtype == "float16" else fp32(tier))
         went_through(returned, digest(unknown), batch)
 
 
@@ -235,7 +235,7 @@ def test_efficientnet_runs_on_private_images(call: Call, tier: Tier, plan: bytes
     images = _private_images(rng, int(rng.integers(2, 8)))
     returned = call("run_engine", plan, images)
     got = array(returned.value, "the result of run_engine", dtype="float32", shape=(len(images), 1000))
-    close(got, reference_logits(images), "the result of run_engine", within=_fp32(tier))
+    close(got, reference_logits(images), "the result of run_engine", within=fp32(tier))
     went_through(returned, digest(plan), images)
 
 
@@ -335,7 +335,7 @@ def test_a_plan_that_tensorrt_refuses_is_a_value_error(call: Call, small, tier: 
     batch = network.inputs(rng, 2)
     returned, want = call("run_engine", good, batch), network.expected(batch)
     got = array(returned.value, "the result for the good plan", dtype="float32", shape=want.shape)
-    close(got, want, "the result for the good plan", within=_fp32(tier))
+    close(got, want, "the result for the good plan", within=fp32(tier))
     went_through(returned, digest(good), batch)
     at = int(rng.integers(len(good) // 4, len(good) // 2))
     altered = good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :]
@@ -345,11 +345,6 @@ def test_a_plan_that_tensorrt_refuses_is_a_value_error(call: Call, small, tier: 
 
 
 # -- shared
-
-
-def _fp32(tier: Tier) -> float:
-    """Error allowed in float32: GPUs sum in another order than CPUs do."""
-    return 1e-5 if tier.name == "twin" else 1e-3
 
 
 def _png(name: str, pixels: np.ndarray) -> GivenFile:

@@ -21,7 +21,7 @@ from grader.fixtures.private.needs import draw_needs
 from grader.fixtures.private.several_tensors import SeveralTensors
 from grader.fixtures.whisper_encoder import weight_shapes, whisper_encoder_onnx
 from grader.judging.engine_reports import convolutions_compute_in, memory_of, of_the_model, reformats_of, removed_from
-from grader.judging.judge import array, close, error_of, expect_raises, fail, went_through
+from grader.judging.judge import array, close, error_of, expect_raises, fail, fp32, went_through
 from grader.plugin import Call, Recorder
 from grader.processes.candidate import CallFailed, GivenFile, Returned
 from grader.processes.runner import Runner
@@ -162,9 +162,9 @@ def optimised(call: Call, runner: Runner, tier: Tier, recorder: Recorder, privat
     def build() -> list[Optimised]:
         rng = np.random.default_rng([recorder.seed, 2])
         given = (
-            ("a private network", private, _fp32(tier)),
+            ("a private network", private, fp32(tier)),
             ("a float16 network", ConvNetwork.draw(rng, half=True), 1e-2),
-            ("EfficientNet-Lite0", efficientnet, _fp32(tier)),
+            ("EfficientNet-Lite0", efficientnet, fp32(tier)),
         )
         found = [_optimised(call, runner, name, one, one.inputs(rng), within) for name, one, within in given]
         for (_, network, _), (name, _, _, engine) in zip(given[:2], found, strict=False):
@@ -400,8 +400,3 @@ def _runs(
     for value in inputs.values():
         went_through(returned, digest(plan), value)
     return inputs, returned
-
-
-def _fp32(tier: Tier) -> float:
-    """Error allowed in float32: GPUs sum in another order than CPUs do."""
-    return 1e-5 if tier.name == "twin" else 1e-3

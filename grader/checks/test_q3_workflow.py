@@ -14,9 +14,9 @@ from grader.fixtures.private.dynamic_networks import DynamicNetwork, Profile
 from grader.fixtures.private.messy_models import MessyModel
 from grader.fixtures.private.workflow_cases import MIB, config_of, requests_for, saved, sha256
 from grader.judging.clean_graphs import faults, nodes_that_compute, shape_nodes
-from grader.judging.judge import array, close, fail, went_through
+from grader.judging.judge import array, close, fail, fp32, went_through
 from grader.judging.timing import at_most
-from grader.judging.workflow import PlanJudge, fp32, refused
+from grader.judging.workflow import PlanJudge, refused
 from grader.plugin import Call, Recorder
 from grader.processes.candidate import CallFailed, Candidate, GivenFile, GivenPath, Returned
 from grader.processes.runner import Runner

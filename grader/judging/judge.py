@@ -10,6 +10,7 @@ import numpy as np
 
 from grader.inside.trtprep_worker.poison import POISON
 from grader.processes.candidate import CallFailed, Evidence, Returned
+from grader.tiers import Tier
 
 
 class CheckFailed(AssertionError):  # noqa: N818 (it reads as what happened)
@@ -27,7 +28,7 @@ def fail(message: str) -> NoReturn:
 def array(value: Any, what: str, *, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     """``value`` when it is a finite array of this dtype and shape. Raises CheckFailed, saying what it is instead."""
     if not isinstance(value, np.ndarray):
-        fail(f"{what} is not a NumPy array but {_kind(value)}")
+        fail(f"{what} is not a NumPy array but {kind_of(value)}")
     if value.dtype.name != dtype or value.shape != shape:
         fail(f"{what} is {value.dtype.name} {list(value.shape)}, expected {dtype} {list(shape)}")
     if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -52,6 +53,11 @@ def close(got: np.ndarray, want: np.ndarray, what: str, *, within: float, advice
         tail = f": {advice}" if advice else ""
         fail(f"{what} is off by {error:.2g} (max|a-b| / max|b|), at most {within:g} is allowed{tail}")
     return error
+
+
+def fp32(tier: Tier) -> float:
+    """Error allowed in float32: GPUs sum in another order than CPUs do."""
+    return 1e-5 if tier.name == "twin" else 1e-3
 
 
 def no_misuse(evidence: Evidence) -> None:
@@ -105,5 +111,6 @@ def expect_raises(name: str, situation: str) -> Iterator[None]:
     fail(f"{situation}: expected a {name}, but your code returned as if all were well")
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a returned value is, in words."""
     return "None (is a return missing?)" if value is None else f"a {type(value).__name__}"

@@ -11,15 +11,10 @@ import numpy as np
 from grader.engines.interface import EngineError
 from grader.fixtures.private.dynamic_networks import DynamicNetwork
 from grader.fixtures.private.messy_models import MessyModel
-from grader.judging.judge import array, close, expect_raises, fail, no_misuse
+from grader.judging.judge import array, close, expect_raises, fail, fp32, no_misuse
 from grader.processes.candidate import CallFailed
 from grader.processes.runner import Runner
 from grader.tiers import Tier
-
-
-def fp32(tier: Tier) -> float:
-    """Error allowed in float32: GPUs sum in another order than CPUs do."""
-    return 1e-5 if tier.name == "twin" else 1e-3
 
 
 @contextmanager
