@@ -70,8 +70,9 @@ class Exercise:
         return sum(task.points for task in self.tasks)
 
     @property
-    def checks(self) -> Path:
-        return CHECKS / f"test_{self.id}.py"
+    def checks(self) -> tuple[Path, ...]:
+        """The files of what is asked: ``test_<id>.py``, or several of them, ``test_<id>_<part>.py``."""
+        return tuple(sorted(CHECKS.glob(f"test_{self.id}.py")) + sorted(CHECKS.glob(f"test_{self.id}_*.py")))
 
     def task(self, task_id: str) -> Task:
         for task in self.tasks:

@@ -254,7 +254,7 @@ def _belongs(item: pytest.Item) -> tuple[Exercise, str]:
     """The exercise and task of a check. Raises UsageError for a check that names none."""
     marker = item.get_closest_marker("task")
     for exercise in exercises():
-        if item.path == exercise.checks and marker is not None and len(marker.args) == 1:
+        if item.path in exercise.checks and marker is not None and len(marker.args) == 1:
             try:
                 return exercise, exercise.task(marker.args[0]).id
             except CourseError as error:
@@ -278,7 +278,7 @@ def tier(recorder: Recorder) -> tiers.Tier:
 @pytest.fixture(scope="module")
 def answer(recorder: Recorder, request: pytest.FixtureRequest) -> Candidate:
     """The submission's answer to the module's exercise."""
-    return recorder.answer(next(e for e in exercises() if e.checks == request.path))
+    return recorder.answer(next(e for e in exercises() if request.path in e.checks))
 
 
 @pytest.fixture(scope="module")

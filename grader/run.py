@@ -49,7 +49,7 @@ def grade(
     arguments = ["--rootdir", str(CHECKS), "-c", str(CHECKS / "pytest.ini"), "-p", "no:terminal", "--capture=no"]
     watch, printed = _Watch(recorder), io.StringIO()
     with contextlib.redirect_stderr(printed), _no_plugins_of_the_users():
-        code = pytest.main([*arguments, *(str(e.checks) for e in chosen)], plugins=[watch])
+        code = pytest.main([*arguments, *(str(path) for e in chosen for path in e.checks)], plugins=[watch])
     run.exercises, run.interrupted = list(recorder.results.values()), watch.interrupted
     if not run.interrupted and (code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not run.exercises):
         trouble = "\n".join([*watch.troubles, printed.getvalue()]).strip()

@@ -59,7 +59,16 @@ def test_a_manifest_becomes_an_exercise(exercise: Exercise) -> None:
         (FollowUp("And then?", "Nothing."),),
     )  # fmt: skip
     assert (exercise.short, exercise.points) == ("x1", 7)
-    assert exercise.checks == course.CHECKS / "test_x1_of_tests.py"
+
+
+def test_the_checks_are_a_file_named_after_the_exercise_or_several(
+    exercise: Exercise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course, "CHECKS", tmp_path)
+    names = ["test_x1_of_tests.py", "test_x1_of_tests_a.py", "test_x1_of_tests_b.py"]
+    for name in [*names, "test_x1_of_testsuites.py", "test_x1.py", "x1_of_tests.py"]:
+        (tmp_path / name).touch()
+    assert exercise.checks == tuple(tmp_path / name for name in names)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +117,7 @@ def test_a_name_that_is_no_exercise_is_an_error_with_those_there_are(name: str) 
 
 def test_every_exercise_has_its_parts() -> None:
     for exercise in course.exercises():
-        assert exercise.checks.is_file()
+        assert exercise.checks
         assert len({task.id for task in exercise.tasks}) == len(exercise.tasks)
         assert all(task.points > 0 and task.title and all(task.hints) for task in exercise.tasks)
         assert exercise.answer(course.EXERCISES).name == "stub.py"

@@ -24,8 +24,11 @@ def functions(source: str) -> dict[str, ast.FunctionDef]:
 def tasks_of_checks(exercise: Exercise) -> dict[str, list[str]]:
     """For each check function, the tasks that it is marked with."""
     found = {}
-    for name, node in functions(exercise.checks.read_text(encoding="utf-8")).items():
+    for name, node in [
+        item for path in exercise.checks for item in functions(path.read_text(encoding="utf-8")).items()
+    ]:
         if name.startswith("test_"):
+            assert name not in found, f"two checks of {exercise.id} are called {name}"
             marks = [d for d in node.decorator_list if ast.unparse(d).startswith("pytest.mark.task(")]
             found[name] = [ast.literal_eval(mark.args[0]) for mark in marks]  # type: ignore[attr-defined]
     return found

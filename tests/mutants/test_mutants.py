@@ -72,9 +72,8 @@ each_on_a_gpu = pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.tier 
 
 def check_functions(exercise: str) -> dict[str, str]:
     """The check functions of an exercise, each with its task."""
-    tree = ast.parse(find(exercise).checks.read_text(encoding="utf-8"))
     found = {}
-    for node in tree.body:
+    for node in [node for path in find(exercise).checks for node in ast.parse(path.read_text(encoding="utf-8")).body]:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             marks = [d for d in node.decorator_list if ast.unparse(d).startswith("pytest.mark.task(")]
             assert len(marks) == 1, f"{node.name} must be marked with one task"
