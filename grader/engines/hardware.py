@@ -15,7 +15,7 @@ import numpy as np
 
 from grader.inside.trtprep_worker import bridge
 
-from .interface import EngineError, Inspection, Kernel, Port, Tensor, onnx_layers
+from .interface import EngineError, Inspection, Kernel, Port, Tensor, onnx_layers, within
 from .measure import WAYS, measure
 
 #: What the inspector lists among the layers though nothing is launched for it.
@@ -69,7 +69,7 @@ class HardwareEngines:
             dtype = engine.get_tensor_dtype(name).name
             tensors.append(Tensor(name, dtype, tuple(engine.get_tensor_shape(name)), is_input, tuple(bounds)))
         text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-        told = json.loads(text, strict=False)["Layers"]  # 8.6 leaves control characters in metadata as they are
+        told = json.loads(text)["Layers"]
         memory, level = engine.device_memory_size_v2, engine.hardware_compatibility_level.name
         layers = tuple(map(_layer, told))
         return Inspection(tuple(tensors), layers, _kernels(told), memory, hardware_compatibility=level)
@@ -143,14 +143,10 @@ def _logger(trt: Any, messages: list[str]) -> Any:
 def _profile_for(engine: Any, inputs: dict[str, np.ndarray]) -> int:
     """The first profile that these inputs' shapes fit into; 0 where none does, whose refusal is then told."""
     for index in range(engine.num_optimization_profiles):
-        bounds = {name: engine.get_tensor_profile_shape(name, index) for name in inputs}
-        if all(_within(array.shape, *bounds[name]) for name, array in inputs.items() if bounds[name]):
+        bounds = {name: tuple(map(tuple, engine.get_tensor_profile_shape(name, index))) for name in inputs}
+        if all(within(array.shape, bounds[name]) for name, array in inputs.items() if bounds[name]):
             return index
     return 0
-
-
-def _within(shape: tuple[int, ...], low: Any, _: Any, high: Any) -> bool:
-    return len(shape) == len(tuple(low)) and all(a <= d <= b for a, d, b in zip(low, shape, high, strict=True))
 
 
 def _layer(layer: Any) -> tuple[str, str, str]:

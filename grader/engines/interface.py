@@ -90,6 +90,12 @@ class Inspection:
         return cls(tuple(tensors), layers, tuple(kernels), *rest)
 
 
+def within(shape: tuple[int, ...], bounds: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether a profile takes this shape; ``bounds`` are its (min, opt, max) shapes."""
+    low, _, high = bounds
+    return len(shape) == len(low) and all(a <= d <= b for a, d, b in zip(low, shape, high, strict=True))
+
+
 def onnx_layers(metadata: str) -> tuple[str, ...]:
     """Names of the ONNX nodes in a kernel's metadata, ``[ONNX Layer: a]<separator>[ONNX Layer: b]``, in its order.
 

@@ -13,7 +13,7 @@ from grader.twin.loaded import LoadedPlan, LoadedPlans
 from grader.twin.plan import Description, KernelInfo, PlanError
 from grader.twin.session import Session
 
-from .interface import EngineError, Inspection, Kernel, Port, Tensor, onnx_layers
+from .interface import EngineError, Inspection, Kernel, Port, Tensor, onnx_layers, within
 
 
 class TwinEngines:
@@ -84,15 +84,11 @@ def _check(description: Description, inputs: dict[str, np.ndarray]) -> None:
         if array.dtype.name != NUMPY[tensor.dtype]:
             raise EngineError(f"input {tensor.name!r} is {tensor.dtype}, not {array.dtype.name}")
         shapes = [p.get(tensor.name, (tensor.shape,) * 3) for p in description.profiles] or [(tensor.shape,) * 3]
-        if not any(_within(array.shape, low, high) for low, _, high in shapes):
+        if not any(within(array.shape, bounds) for bounds in shapes):
             ranges = " or ".join(f"{low} to {high}" for low, _, high in shapes)
             raise EngineError(f"input {tensor.name!r}: shape {array.shape} is outside the engine's profile, {ranges}")
         if math.prod(array.shape) == 0:
             raise EngineError(f"input {tensor.name!r} is empty")
-
-
-def _within(shape: tuple[int, ...], low: tuple[int, ...], high: tuple[int, ...]) -> bool:
-    return len(shape) == len(low) and all(a <= d <= b for a, d, b in zip(low, shape, high, strict=True))
 
 
 def _kernel(kernel: KernelInfo) -> Kernel:
