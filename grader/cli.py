@@ -47,6 +47,7 @@ TierName = Annotated[str, typer.Option("--tier", help="gpu, rtx, twin, or auto: 
 @app.command("list")
 def list_exercises() -> None:
     """Exercises, their tasks and points, and which tasks passed when your answer was last graded."""
+    from grader.extras import missing
     from grader.progress import passed
 
     for exercise in course.exercises():
@@ -58,6 +59,7 @@ def list_exercises() -> None:
         for task in exercise.tasks:
             mark = "[green]✓[/green]" if task.id in done else " "
             where = f", only on {' or '.join(task.tiers)}" if task.tiers else ""
+            where += f", not without {' and '.join(absent)}: see `trtprep doctor`" if (absent := missing(task.needs)) else ""
             about = f"[dim]{task.function}(){where}[/dim]"
             line = f"  {mark} {task.points:>3}  {task.id:<{width}}  {escape(task.title)}  {about}"
             _console.print(line, soft_wrap=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grader import extras
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -30,7 +32,8 @@ class CourseError(ValueError):
 class Task:
     """One graded step of an exercise.
 
-    ``function`` is where a candidate starts; ``tiers`` are those that can judge it, empty where all can.
+    ``function`` is where a candidate starts; ``tiers`` are those that can judge it, empty where all can; ``needs`` are
+    packages, by the names that are imported, without which it is not run.
     """
 
     id: str
@@ -39,9 +42,18 @@ class Task:
     function: str
     hints: tuple[str, ...]
     tiers: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     def runs_on(self, tier: str) -> bool:
         return not self.tiers or tier in self.tiers
+
+    def why_not_on(self, tier: str) -> str:
+        """Why this task cannot be judged on a tier, as this machine is; "" when it can."""
+        if not self.runs_on(tier):
+            return f"only the tier {' or '.join(self.tiers)} can judge this: it needs a GPU"
+        absent = extras.missing(self.needs)
+        verb = "is" if len(absent) == 1 else "are"
+        return f"{' and '.join(absent)} {verb} not installed: {extras.mend(absent)}" if absent else ""
 
 
 @dataclass(frozen=True)
@@ -121,5 +133,5 @@ def _read(path: Path) -> Exercise:
 
 
 def _task(data: dict[str, Any]) -> Task:
-    texts = (tuple(data["hints"]), tuple(data.get("tiers", ())))
+    texts = (tuple(data["hints"]), tuple(data.get("tiers", ())), tuple(data.get("needs", ())))
     return Task(data["id"], data["title"], data["points"], data["function"], *texts)

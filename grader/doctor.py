@@ -7,22 +7,21 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from grader import tiers
+from grader import extras, tiers
+from grader.course import exercises
 from grader.fixtures.cache import cache_dir
 from grader.processes import sandbox
 
-_EXTRAS = {
-    "frameworks": ("torch",),
-    "speech": ("torchaudio", "soundfile"),
-    "notebooks": ("nbgrader",),
-    "gpu": ("tensorrt", "pycuda"),
-}
 _BASE = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "tensorrt-rtx", "cuda-bindings", "pytest")
 
 
 @dataclass(frozen=True)
 class Examination:
-    """``extras`` maps an extra to the packages of it that are missing; ``protections`` a name to its status."""
+    """What was found.
+
+    ``extras`` maps an extra to the packages of it that are missing, by the names that are imported; ``not_run`` the
+    tasks (as "q2/pytorch") that are not run for it to the packages that each lacks; ``protections`` a name to its status.
+    """
 
     system: dict[str, str]
     tiers: tuple[tiers.Tier, ...]
@@ -30,6 +29,7 @@ class Examination:
     protections: dict[str, sandbox.Status]
     packages: dict[str, str]
     extras: dict[str, tuple[str, ...]]
+    not_run: dict[str, tuple[str, ...]]
     cache: str
 
     @property
@@ -46,8 +46,10 @@ def examine() -> Examination:
     works = next((t.name for t in found if not t.missing), "")
     system = {"python": platform.python_version(), "system": platform.platform(), "machine": platform.machine()}
     packages = {name: _version(name) for name in _BASE}
-    extras = {extra: tuple(n for n in names if not _version(n)) for extra, names in _EXTRAS.items()}
-    return Examination(system, found, works, sandbox.probe(), packages, extras, str(cache_dir()))
+    lacks = {extra: extras.missing(names) for extra, names in extras.EXTRAS.items()}
+    tasks = {f"{e.short}/{task.id}": extras.missing(task.needs) for e in exercises() for task in e.tasks}
+    not_run = {task: names for task, names in tasks.items() if names}
+    return Examination(system, found, works, sandbox.probe(), packages, lacks, not_run, str(cache_dir()))
 
 
 def _version(package: str) -> str:

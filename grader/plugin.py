@@ -121,8 +121,8 @@ class Recorder:
         """Before any fixture: nothing is built for a function that nobody has written, or that cannot be judged."""
         exercise, task_id = _belongs(item)
         task = exercise.task(task_id)
-        if not task.runs_on(self.tier.name):
-            pytest.skip(f"only the tier {' or '.join(task.tiers)} can judge this: it needs a GPU")
+        if why := task.why_not_on(self.tier.name):
+            pytest.skip(why)
         candidate = self.answer(exercise)
         candidate.printed, self._calls_before = "", candidate.calls
         if task.function in candidate.unwritten:

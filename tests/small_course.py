@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,9 +61,10 @@ class SmallCourse:
     """The exercise ``x1_of_tests`` with a task for each of ``points`` and these checks."""
 
     def __init__(
-        self, folder: Path, points: dict[str, int], checks: str, answer: str = "", *, on_a_gpu: tuple[str, ...] = ()
-    ) -> None:
-        """``on_a_gpu``: the tasks that only the tier gpu can judge."""
+        self, folder: Path, points: dict[str, int], checks: str, answer: str = "", *, on_a_gpu: tuple[str, ...] = (),
+        needs: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """``on_a_gpu``: the tasks that only the tier gpu can judge. ``needs``: packages, by task."""
         self.folder = folder
         self.checks = folder / "checks" / f"test_{EXERCISE}.py"
         self.submission = folder / "submission"
@@ -70,6 +72,7 @@ class SmallCourse:
         for task, worth in points.items():
             manifest += ["[[tasks]]", f'id = "{task}"', f'title = "Task {task}"', f"points = {worth}"]
             manifest += ['tiers = ["gpu"]'] if task in on_a_gpu else []
+            manifest += [f"needs = {json.dumps(needs[task])}"] if task in needs else []
             manifest += ['function = "begin"', f'hints = ["think of {task}", "think again"]']
         texts = {
             folder / "exercises" / EXERCISE / "exercise.toml": "\n".join(manifest),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grader import course
+from grader import course, extras
 from grader.course import CourseError, Exercise, FollowUp, Task
 
 MANIFEST = """\
@@ -59,6 +59,24 @@ def test_a_manifest_becomes_an_exercise(exercise: Exercise) -> None:
         (FollowUp("And then?", "Nothing."),),
     )  # fmt: skip
     assert (exercise.short, exercise.points) == ("x1", 7)
+
+
+def test_a_task_says_what_it_lacks_here_and_how_to_mend_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"tensorflow"}
+    monkeypatch.setattr(extras, "missing", lambda names: tuple(n for n in names if n not in there))
+    task = Task("a", "A", 1, "f", (), ("gpu",), ("torch", "tensorflow"))
+
+    assert task.why_not_on("gpu") == "torch is not installed: pip install -e '.[frameworks]'"
+    assert task.why_not_on("twin") == "only the tier gpu can judge this: it needs a GPU"
+    there.clear()
+    assert task.why_not_on("gpu") == "torch and tensorflow are not installed: pip install -e '.[frameworks]'"
+    there |= {"torch", "tensorflow"}
+    assert task.why_not_on("gpu") == ""
+
+
+def test_what_a_task_needs_is_in_the_manifest(tmp_path: Path) -> None:
+    found = _read(tmp_path / "x", MANIFEST.replace('function = "end"', 'function = "end"\nneeds = ["torch"]'))
+    assert [task.needs for task in found.tasks] == [(), ("torch",)]
 
 
 def test_the_checks_are_a_file_named_after_the_exercise_or_several(

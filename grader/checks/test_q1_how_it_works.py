@@ -19,7 +19,7 @@ from grader.fixtures.private.broken_models import KINDS, BrokenModel, broken, pa
 from grader.fixtures.private.conv_networks import ConvNetwork, with_fixed_batch
 from grader.fixtures.private.needs import draw_needs
 from grader.fixtures.private.several_tensors import SeveralTensors
-from grader.fixtures.whisper_encoder import weight_shapes, whisper_encoder_onnx
+from grader.fixtures.speech.whisper_encoder import weight_shapes, whisper_encoder_onnx
 from grader.judging.engine_reports import convolutions_compute_in, memory_of, of_the_model, reformats_of, removed_from
 from grader.judging.judge import array, close, error_of, expect_raises, fail, fp32, went_through
 from grader.plugin import Call, Recorder

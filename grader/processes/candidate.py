@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grader.inside.trtprep_worker import device_link, wire
 from grader.inside.trtprep_worker.worker import REPLY
 from grader.tiers import Tier
@@ -18,7 +20,7 @@ from grader.tiers import Tier
 from .child import Child
 from .device import start_device
 from .handshake import send_key, wait_ready
-from .places import START_WORKER, environment, worker_policy
+from .places import HIDDEN_PACKAGES, START_WORKER, worker_environment, worker_policy
 from .sandbox import MIB, Limits
 
 _WORKER = Limits(wall_s=60, cpu_s=600, memory_bytes=4096 * MIB, processes=256)
@@ -125,10 +127,38 @@ class GivenFile:
 
 
 @dataclass(frozen=True)
+class GivenFolder:
+    """An argument that becomes the path of a folder with these files, by their paths in it; a new one for each name."""
+
+    name: str
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
 class GivenPath:
     """An argument that becomes a path in the scratch folder where nothing is."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class GivenModule:
+    """An argument that becomes a ``torch.nn.Module``: ``name(**options)`` of this source file, with these weights.
+
+    It comes as PyTorch makes it, in training mode.
+    """
+
+    source: str
+    name: str
+    options: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray]  #: a whole state dict
+
+
+@dataclass(frozen=True)
+class GivenTensor:
+    """An argument that becomes a ``torch.Tensor``."""
+
+    array: np.ndarray
 
 
 @dataclass
@@ -244,7 +274,7 @@ class Candidate:
         return Child(
             ["-u", "-X", "utf8", str(START_WORKER)], policy=worker_policy(self.answer, self.tier),
             limits=self.limits or (_GPU_WORKER if self.tier.devices else _WORKER),
-            env=environment(self.tier) | env, pass_fds=fds, off=self.off,
+            env=worker_environment(self.tier) | env, pass_fds=fds, off=self.off,
         )  # fmt: skip
 
     def _import(self, worker: Child) -> None:
@@ -254,6 +284,7 @@ class Candidate:
             "folder": str(self.answer.parent),
             "module": self.answer.stem,
             "tier": self.tier.name,
+            "absent": list(HIDDEN_PACKAGES),
         }
         try:
             reply = self._ask(worker, request | {"settings": self.tier.settings})
@@ -335,8 +366,15 @@ def _garbled(worker: Child, what: str = "") -> CallFailed:
 def _given(value: Any) -> Any:
     if isinstance(value, GivenFile):
         return {"@": "file", "name": value.name, "data": value.data, "beside": dict(value.beside)}
+    if isinstance(value, GivenFolder):
+        return {"@": "folder", "name": value.name, "files": dict(value.files)}
     if isinstance(value, GivenPath):
         return {"@": "path", "name": value.name}
+    if isinstance(value, GivenModule):
+        told = {"source": value.source, "name": value.name, "options": dict(value.options)}
+        return {"@": "torch.nn.Module", "weights": dict(value.weights)} | told
+    if isinstance(value, GivenTensor):
+        return {"@": "torch.Tensor", "array": value.array}
     if isinstance(value, (list, tuple)):
         return type(value)(_given(item) for item in value)
     if isinstance(value, dict):

@@ -25,11 +25,15 @@ _PACKAGE = (GRADER.parent, GRADER)  # listed, so that `import grader.twin` finds
 _SECRET = tuple(GRADER.parent / name for name in ("solutions", "tests", "notebooks", ".git"))
 
 #: Packages that would answer a task without TensorRT, and that no answer needs.
-_HIDDEN_PACKAGES = ("onnxruntime", "polygraphy", "openvino", "tvm")
-
+HIDDEN_PACKAGES = ("onnxruntime", "polygraphy", "openvino", "tvm")
+#: Frameworks start threads for every core, and some start several: a worker's count has an end, a server's cores have not.
+_FEW_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), 8)
 
 #: What the other processes import; packages may lie outside the interpreter's own folders (PYTHONPATH, --user).
-_IMPORTED = ("numpy", "onnx", "onnxruntime", "cv2", "landlock", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "torch")
+_IMPORTED = (
+    "numpy", "onnx", "onnxruntime", "cv2", "landlock", "tensorrt", "tensorrt_rtx", "pycuda", "cuda",
+    "torch", "onnxscript", "tensorflow", "tf2onnx", "keras",
+)  # fmt: skip
 PACKAGES_VARIABLE = "TRTPREP_PACKAGES"
 #: Where a GPU's libraries are found and which GPU is meant: kept from the caller's environment on such tiers.
 _GPU_VARIABLES = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
@@ -53,6 +57,12 @@ def environment(tier: Tier) -> dict[str, str]:
     return env | {name: os.environ[name] for name in _GPU_VARIABLES if tier.devices and name in os.environ}
 
 
+def worker_environment(tier: Tier) -> dict[str, str]:
+    """Variables that a candidate's process needs as well."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return environment(tier) | {name: str(min(most, cores)) for name, most in _FEW_THREADS.items()}
+
+
 def _libraries(tier: Tier) -> tuple[Path, ...]:
     paths = environment(tier).get("LD_LIBRARY_PATH", "").split(os.pathsep)
     return tuple(Path(path) for path in paths if path and Path(path).is_dir())
@@ -70,6 +80,6 @@ def runner_policy(tier: Tier) -> Policy:
 def worker_policy(answer: Path, tier: Tier) -> Policy:
     """The candidate's own folder and what their imports need: nothing of the grader but `inside`."""
     site = {*(Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")), *package_folders()}
-    hidden = (*(folder / package for folder in site for package in _HIDDEN_PACKAGES), GRADER, *_SECRET)
+    hidden = (*(folder / package for folder in site for package in HIDDEN_PACKAGES), GRADER, *_SECRET)
     readable = (INSIDE, answer.resolve().parent, *package_folders(), *_libraries(tier))
     return Policy(readable=readable, hidden=hidden, devices=tier.devices)

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from grader.doctor import Examination
+from grader.extras import mend as mend_missing
 from grader.processes.sandbox import PROTECTIONS
 
 
@@ -34,4 +35,7 @@ def print_examination(found: Examination, console: Console) -> None:
         if absent:
             mend = escape(f"pip install -e '.[{extra}]'")
             console.print(f"[dim]extra {extra}: {', '.join(absent)} not installed ({mend})[/dim]")
+    for names in dict.fromkeys(found.not_run.values()):
+        tasks = ", ".join(task for task, lacks in found.not_run.items() if lacks == names)
+        console.print(escape(f"not run without {' and '.join(names)}: {tasks} ({mend_missing(names)})"))
     console.print(f"cache: {escape(found.cache)}")

@@ -84,7 +84,8 @@ class Captures:
         if mode not in (GLOBAL, THREAD_LOCAL, RELAXED):
             raise Misuse("capture", f"there is no capture mode {mode}", error="invalid argument")
         if (capture := self.of(stream)) is not None:
-            self.refuse([capture], "a second begin of a capture", "the stream is capturing already", ILLEGAL_STATE)
+            message = f"a second begin of a capture (begun at {capture.line}): the stream is capturing already"
+            raise Misuse("capture", message, error=ILLEGAL_STATE)  # and the capture goes on
         self._made += 1
         self.join(stream, Capture(self._made, stream, mode, thread, line), {}, blocking=blocking)
 
@@ -108,6 +109,7 @@ class Captures:
             why = f"it began on another stream ({capture.line}), and must end there"
             self.refuse([capture], "the end of a capture", why, UNMATCHED)
         if capture.mode != RELAXED and capture.thread != thread:
+            self.drop(capture)  # ended, and for nothing
             message = f"the capture that began at {capture.line} must end in the thread that began it"
             raise Misuse("capture", message, error=WRONG_THREAD)
         self.drop(capture)
@@ -173,5 +175,6 @@ class Captures:
             return
         why = "the event was last recorded in it, and only a stream may wait for that"
         if capture.ended:
-            raise Misuse("capture", f"{what} after a capture (begun at {capture.line}): {why}", error=CAPTURED_EVENT)
+            message = f"{what} after a capture (begun at {capture.line}): {why}"
+            raise Misuse("capture", message, error="invalid argument")
         self.refuse([capture], what, why, CAPTURED_EVENT)

@@ -155,6 +155,7 @@ class IExecutionContext:
             return False
         if not all(self.set_tensor_address(n, a) for n, a in zip(self.engine.io, bindings, strict=True)):
             return False
+        driver.refuse_waiting("execute_v2", 0)
         done = self._enqueue(0, "execute_v2")
         if done:
             driver.streams.synchronize(0)

@@ -246,11 +246,21 @@ class Driver(GraphCommands):
         self.streams.destroy(stream)
 
     def stream_synchronize(self, stream: int) -> None:
+        self.refuse_waiting("a wait for a stream", stream)
         self.streams.synchronize(stream)
         self._did("stream_sync", stream)
 
     def stream_query(self, stream: int) -> bool:
+        self.refuse_waiting("a query of a stream", stream)
         return self.streams.query(stream)
+
+    def refuse_waiting(self, what: str, stream: int) -> None:
+        """Besides a stream that captures, a capture may forbid to ask after any other."""
+        self.streams.get(stream)
+        self.streams.captures.forbid_waiting(what, stream)
+        if stream == DEFAULT:
+            self.streams.captures.forbid_default_stream(what)
+        self.forbid_in_capture(what)
 
     def stream_wait_event(self, stream: int, event: int) -> None:
         self.streams.wait_event(stream, event)
@@ -274,6 +284,8 @@ class Driver(GraphCommands):
         self._did("event_record", stream, event)
 
     def event_synchronize(self, event: int) -> None:
+        self.streams.uncaptured(event, "a wait for an event")
+        self.forbid_in_capture("a wait for an event")
         self.streams.event_synchronize(event)
         self._did("event_sync")
 
@@ -290,8 +302,8 @@ class Driver(GraphCommands):
     def _now(
         self, what: str, run: Callable[[], None], *, reads: tuple[Span, ...] = (), writes: tuple[Span, ...] = ()
     ) -> None:
+        # Beside a capture of a stream that the default one does not wait for, CUDA copies at once.
         self.streams.synchronize_blocking(what)
-        self.forbid_in_capture(what)
         busy = self.streams.touching(reads, writes)
         if busy is not None:
             span = (writes + reads)[0]

@@ -42,6 +42,8 @@ _CLASS = {
     trt.LayerType.SHAPE: trt.IShapeLayer,
     trt.LayerType.GATHER: trt.IGatherLayer,
     trt.LayerType.SCATTER: trt.IScatterLayer,
+    trt.LayerType.REVERSE_SEQUENCE: trt.IReverseSequenceLayer,
+    trt.LayerType.GRID_SAMPLE: trt.IGridSampleLayer,
     trt.LayerType.SQUEEZE: trt.ISqueezeLayer,
     trt.LayerType.UNSQUEEZE: trt.IUnsqueezeLayer,
     trt.LayerType.RESIZE: trt.IResizeLayer,

@@ -329,6 +329,21 @@ def test_a_task_that_only_a_gpu_can_judge_is_not_run_before_anything_is_called(t
     assert "begin(), only on gpu" in course_.trtprep("list").out
 
 
+def test_a_task_whose_package_is_not_installed_is_not_run_before_anything_is_called(tmp_path: Path) -> None:
+    answer = "def begin(number):\n    print('called with', number)\n    return 9\n"
+    course_ = SmallCourse(tmp_path, POINTS, CHECKS, answer, needs={"first": ["json"], "second": ["no_such_package"]})
+
+    done = course_.trtprep("run", "--tier", "twin")
+
+    assert (done.status, done.err) == (0, "")
+    assert "1 / 1 points (2 of 3 points were not run)" in done.out
+    assert "no_such_package is not installed: pip install no_such_package" in done.out
+    assert "begin(), not without no_such_package: see `trtprep doctor`" in course_.trtprep("list").out
+    told = " ".join(course_.trtprep("doctor").out.split())
+    assert "not run without no_such_package: x1/second (pip install no_such_package)" in told
+    assert json.loads(course_.trtprep("doctor", "--json").out)["not_run"] == {"x1/second": ["no_such_package"]}
+
+
 def test_a_stub_is_welcomed_though_some_tasks_need_a_gpu(tmp_path: Path) -> None:
     stub = "def begin(number):\n    raise NotImplementedError\n"
 

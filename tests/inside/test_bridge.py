@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -93,6 +94,16 @@ class Inspector:
         return self.TEXT
 
 
+def _weights_8() -> type:
+    class Weights:
+        def __init__(self, a: Any = None) -> None:
+            if getattr(a, "dtype", None) == np.int64:
+                raise ValueError("Could not implicitly convert NumPy data type")
+            self.array = a
+
+    return Weights
+
+
 def _runtime_8() -> tuple[type, type]:
     class Context:
         device_memory = 0
@@ -145,6 +156,7 @@ def tensorrt(version: str) -> Any:
 
     module.Builder = Builder
     module.ICudaEngine, module.IExecutionContext = _runtime_8()
+    module.Weights = _weights_8()
     module.EngineInspector, module.OnnxParser, module.ParserError = Inspector, *_parser_8()
     if version.startswith("8."):  # a class of pybind11's, which takes new attributes
         module.NetworkDefinitionCreationFlag = type("NetworkDefinitionCreationFlag", (), {"EXPLICIT_BATCH": 0})
@@ -361,6 +373,22 @@ def test_8_names_no_node_of_a_file_that_is_no_model() -> None:
     trt.OnnxParser().parse(b"these are words")
 
     assert (trt.ParserError(0).node_name(), trt.ParserError(0).node_operator()) == ("", "")
+
+
+def test_8_takes_int64_weights_as_the_int32_that_its_shapes_are() -> None:
+    trt = _installed("8.6.0")
+    wide = np.array([-1, 2**31 - 1, -(2**31)])
+
+    for weights in (trt.Weights(wide), trt.Weights(a=wide)):
+        assert weights.array.dtype == np.int32
+        assert weights.array.tolist() == wide.tolist()
+    assert trt.Weights(np.zeros(0, np.int64)).array.dtype == np.int32
+    floats = np.ones(3, np.float32)
+    assert trt.Weights(floats).array is floats
+    assert trt.Weights().array is None
+    for beyond in (2**31, -(2**31) - 1):
+        with pytest.raises(OverflowError, match=r"TensorRT 8\.6 has no INT64"):
+            trt.Weights(np.array([0, beyond]))
 
 
 # -- 10, 11, RTX

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from grader.course import exercises, find
+from grader.extras import missing
 from tests.grading import Graded, answer_file, grade, solution_source
 
 HERE = Path(__file__).resolve().parent
@@ -43,6 +44,10 @@ class Mutant:
     def __str__(self) -> str:
         return f"{self.exercise.split('_')[0]}-{self.name}"
 
+    def needs(self) -> tuple[str, ...]:
+        """Packages, by the names that are imported, without which its task is not run."""
+        return find(self.exercise).task(self.task).needs
+
     def source(self) -> str:
         """The solution with its replacements made. Raises ValueError where one does not apply exactly once."""
         source = solution_source(self.exercise)
@@ -66,7 +71,9 @@ def _read(path: Path) -> Mutant:
 
 MUTANTS = [_read(path) for path in sorted(HERE.glob("*/*.toml"))]
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-each_on_the_twin = pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.tier != "gpu"], ids=str)
+_ON_THE_TWIN = [m for m in MUTANTS if m.tier != "gpu"]
+each_on_the_twin = pytest.mark.parametrize("mutant", [m for m in _ON_THE_TWIN if not m.needs()], ids=str)
+each_with_a_framework = pytest.mark.parametrize("mutant", [m for m in _ON_THE_TWIN if m.needs()], ids=str)
 each_on_a_gpu = pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.tier != "twin"], ids=str)
 
 
@@ -114,6 +121,16 @@ def test_switching_any_check_off_would_let_a_mutant_through(exercise: str) -> No
 @pytest.mark.slow
 @each_on_the_twin
 def test_a_mutant_fails_its_task_and_no_other(mutant: Mutant, tmp_path: Path) -> None:
+    _fails_its_task_and_no_other(mutant, tmp_path)
+
+
+@pytest.mark.frameworks
+@each_with_a_framework
+def test_a_mutant_of_a_framework_fails_its_task_and_no_other(mutant: Mutant, tmp_path: Path) -> None:
+    _fails_its_task_and_no_other(mutant, tmp_path)
+
+
+def _fails_its_task_and_no_other(mutant: Mutant, tmp_path: Path) -> None:
     graded = grade(answer_file(tmp_path, mutant.exercise, mutant.source()), mutant.exercise)
 
     _is_told_what_is_wrong(mutant, graded)
@@ -127,6 +144,8 @@ def test_a_mutant_fails_its_task_and_no_other(mutant: Mutant, tmp_path: Path) ->
 @pytest.mark.gpu
 @each_on_a_gpu
 def test_a_mutant_fails_its_task_on_a_gpu(mutant: Mutant, tmp_path: Path) -> None:
+    if absent := missing(mutant.needs()):
+        pytest.skip(f"not without {' and '.join(absent)}")
     submission = answer_file(tmp_path, mutant.exercise, mutant.source())
     graded = grade(submission, mutant.exercise, tier="gpu", tasks={mutant.task})  # a whole exercise takes minutes there
 

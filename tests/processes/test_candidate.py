@@ -12,7 +12,7 @@ from candidates import MISBEHAVING, below, fails, line, restarts, start
 
 from grader.inside.trtprep_worker import wire
 from grader.processes import candidate as module
-from grader.processes.candidate import Candidate, GivenFile, GivenPath
+from grader.processes.candidate import CallFailed, Candidate, GivenFile, GivenFolder, GivenPath
 from grader.processes.sandbox import MIB, Limits
 
 
@@ -95,6 +95,16 @@ def test_files_are_written_beside_the_one_that_is_given(answer: Candidate) -> No
     assert answer.call("contents", given).value == ("others.bin", b"first")
     assert answer.call("contents", GivenPath("with/others.json")).value == ("others.json", b"{}")
     assert answer.call("contents", GivenPath("elsewhere.txt")).value == ("elsewhere.txt", b"third")
+
+
+def test_a_folder_that_is_given_holds_its_files_and_no_others(answer: Candidate) -> None:
+    given = GivenFolder("model", {"a.bin": b"first", "deep/b.bin": b""})
+
+    assert answer.call("echo", given).value.endswith("/model")
+    assert answer.call("contents", GivenPath("model/a.bin")).value == ("a.bin", b"first")
+    assert answer.call("contents", GivenPath("model/deep/b.bin")).value == ("b.bin", b"")
+    with pytest.raises(CallFailed, match="FileExistsError"):
+        answer.call("echo", given)
 
 
 def test_a_path_that_is_given_leads_to_nothing_in_a_folder_that_exists(answer: Candidate) -> None:

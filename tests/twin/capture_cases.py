@@ -73,6 +73,24 @@ CAPTURE_CASES = [
         ok(cudart.cudaStreamQuery(stream.handle))  # wrong <here>
         ok(cudart.cudaStreamEndCapture(stream.handle))
     """, "CudaError", _NOT_PERMITTED),
+    _case("a wait for another stream inside a capture", "capture", ("a wait for a stream", "before the capture"),
+        BUFFERS + """
+        mode = GLOBAL   # wrong
+        mode = RELAXED  # right
+        other = cuda.Stream()
+        ok(cudart.cudaStreamBeginCapture(stream.handle, mode))
+        other.synchronize()  # <here>
+        ok(cudart.cudaStreamEndCapture(stream.handle))
+    """, "LogicError", "not permitted when stream is capturing"),
+    _case("a wait for an older event inside a capture", "capture", ("a wait for an event", "before the capture"),
+        BUFFERS + """
+        event, other = cuda.Event(), cuda.Stream()
+        event.record(other)
+        event.synchronize()  # right
+        ok(cudart.cudaStreamBeginCapture(stream.handle, GLOBAL))
+        event.synchronize()  # wrong <here>
+        ok(cudart.cudaStreamEndCapture(stream.handle))
+    """, "LogicError", "not permitted when stream is capturing"),
     _case("a wait for everything inside a capture", "capture", ("all streams",), BUFFERS + """
         mode = RELAXED
         ok(cudart.cudaStreamBeginCapture(stream.handle, mode))
@@ -179,7 +197,6 @@ CAPTURE_CASES = [
         thread.start()
         thread.join()
         assert errors == [cudart.cudaError_t.cudaErrorStreamCaptureWrongThread]  # wrong
-        ok(cudart.cudaStreamEndCapture(stream.handle))                           # wrong
         assert errors == [cudart.cudaError_t.cudaSuccess]                        # right
     """),
     _case("a branch that never joins", "capture", ("memset_async", "not joined"), BUFFERS + _FORK + _BEGIN + """

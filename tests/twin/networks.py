@@ -34,6 +34,14 @@ TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float16): 1e-2}
 Write = Callable[..., "trt.ILayer | trt.ITensor | Sequence[trt.ITensor]"]
 
 
+def parse(model: bytes) -> trt.INetworkDefinition:
+    """The network that TensorRT's parser makes of an ONNX model."""
+    network = BUILDER.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, LOGGER)
+    assert parser.parse(model), [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    return network
+
+
 class Net:
     """A network under construction. Constants live as long as it does, since TensorRT keeps only pointers."""
 

@@ -68,6 +68,7 @@ CONVOLUTIONS = {
     "same_lower_even_kernel": {"mode": P.SAME_LOWER, "size": (2, 4)},
     "round_up": {"mode": P.EXPLICIT_ROUND_UP, "strides": (3, 3), "pre": (1, 1), "post": (1, 1)},
     "volume": {"size": (2, 3, 2), "strides": (1, 2, 1), "pre": (1, 0, 1), "post": (0, 1, 1)},
+    "all_at_once": {"groups": 2, "dilations": (2, 1), "strides": (1, 2), "pre": (1, 0), "post": (0, 3)},
 }
 
 

@@ -261,3 +261,59 @@ def test_non_zero_lists_the_places_in_order(dtype: type) -> None:
     result = execute(net.network, {"in0": x})["out0"]
     assert result.dtype == np.int32
     agree(result, np.stack(np.nonzero(x)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])
+@pytest.mark.parametrize(("batch", "sequence"), [(0, 1), (1, 0), (0, 2), (2, 1)])
+def test_a_reversed_sequence_keeps_what_is_behind_its_length(batch: int, sequence: int, dtype: type) -> None:
+    x = counted(3, 4, 5).astype(dtype)
+    lengths = np.minimum([2, 0, 4, 3, 1][: x.shape[batch]], x.shape[sequence]).astype(np.int32)
+    expected = np.moveaxis(x, (batch, sequence), (0, 1)).copy()
+    for number, length in enumerate(lengths):
+        expected[number, :length] = expected[number, :length][::-1].copy()
+    expected = np.moveaxis(expected, (0, 1), (batch, sequence))
+
+    def write(net, tensor):
+        layer = net.network.add_reverse_sequence(tensor, net.constant(lengths))
+        layer.batch_axis, layer.sequence_axis = batch, sequence
+        return layer
+
+    check(write, expected, x, dynamic=[(({0, 1, 2} - {batch}).pop(),)])
+
+
+def sampled(x: np.ndarray, grid: np.ndarray, mode: str, outside: str, corners: bool) -> np.ndarray:
+    """Each place of the grid, (x, y) from -1 to 1, read pixel by pixel in float64."""
+    size = np.array(x.shape[:1:-1])
+    lows, highs = (np.zeros(2), size - 1.0) if corners else (np.full(2, -0.5), size - 0.5)
+    out = np.zeros((*x.shape[:2], *grid.shape[1:3]))
+    for n, row, column in np.ndindex(*grid.shape[:3]):
+        at = (grid[n, row, column].astype(np.float64) + 1) / 2 * (highs - lows) + lows
+        if outside == "CLAMP":
+            at = np.clip(at, 0, size - 1)
+        elif outside == "REFLECT":
+            span = highs - lows
+            at = np.clip(lows + span - np.abs((at - lows) % (2 * span) - span), 0, size - 1)
+        corner = np.rint(at) if mode == "NEAREST" else np.floor(at)
+        for right, down in [(0, 0)] if mode == "NEAREST" else [(0, 0), (1, 0), (0, 1), (1, 1)]:
+            place = corner + np.array([right, down])
+            if ((place >= 0) & (place < size)).all():
+                weight = 1.0 if mode == "NEAREST" else np.prod(1 - np.abs(at - place))
+                out[n, :, row, column] += weight * x[n, :, int(place[1]), int(place[0])]
+    return out
+
+
+@pytest.mark.parametrize("corners", [True, False])
+@pytest.mark.parametrize("outside", ["FILL", "CLAMP", "REFLECT"])
+@pytest.mark.parametrize("mode", ["NEAREST", "LINEAR"])
+def test_a_grid_sample_reads_between_the_pixels(mode: str, outside: str, corners: bool) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    grid = rng.uniform(-1.6, 1.6, (2, 3, 6, 2)).astype(np.float32)
+
+    def write(net, tensor, places):
+        layer = net.network.add_grid_sample(tensor, places)
+        layer.interpolation_mode = getattr(trt.InterpolationMode, mode)
+        layer.sample_mode, layer.align_corners = getattr(trt.SampleMode, outside), corners
+        return layer
+
+    check(write, sampled(x, grid, mode, outside, corners), x, grid, dynamic=[(0,), (0,)])

@@ -64,11 +64,15 @@ def test_a_normalization_of_groups_of_channels(second: bool, groups: int, dtype:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_a_local_response_divides_by_the_neighbouring_channels(dtype: type) -> None:
-    x, window, alpha, beta, k = normal(2, 7, 3, 3, dtype=dtype), 3, 0.5, 0.75, 2.0
+@pytest.mark.parametrize(
+    ("window", "alpha", "beta", "k"),
+    [(3, 0.5, 0.75, 2.0), (5, 1.0, 0.5, 1.0), (1, 2.0, 1.0, 0.5), (15, 0.3, 0.75, 1.0)],
+)
+def test_a_local_response_divides_by_the_neighbouring_channels(window, alpha, beta, k, dtype) -> None:
+    x, reach = normal(2, 7, 3, 3, dtype=dtype), window // 2
     wide = x.astype(np.float64)
     sums = np.zeros_like(wide)
     for channel in range(7):
-        sums[:, channel] = (wide[:, max(channel - 1, 0) : channel + 2] ** 2).sum(axis=1)
+        sums[:, channel] = (wide[:, max(channel - reach, 0) : channel + reach + 1] ** 2).sum(axis=1)
     expected = wide / (k + alpha / window * sums) ** beta
     check(lambda net, t: net.network.add_lrn(t, window, alpha, beta, k), expected, x, dynamic=[(0,)])

@@ -64,6 +64,16 @@ def test_a_softmax_over_one_axis(axis: int, dtype: type) -> None:
     check(write, grown / grown.sum(axis=axis, keepdims=True), x, dynamic=[(0,)])
 
 
+@pytest.mark.parametrize("rank", [2, 3, 4, 5])
+def test_a_softmax_without_axes_is_over_the_third_from_the_end(rank: int) -> None:
+    """Over the channels of NCHW; of fewer axes than four, the first: not the classes of [batch, classes]."""
+    x = distinct(*range(2, 2 + rank))
+    axis = max(0, rank - 3)
+    grown = np.exp(x.astype(np.float64) - x.max(axis=axis, keepdims=True))
+    expected = grown / grown.sum(axis=axis, keepdims=True)
+    check(lambda net, t: net.network.add_softmax(t), expected, x, dynamic=[(0,)])
+
+
 def ranked(x: np.ndarray, op: trt.TopKOperation, k: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(-x.astype(np.float64) if op == K.MAX else x.astype(np.float64), axis=axis)
     order = np.take(order, range(k), axis=axis)

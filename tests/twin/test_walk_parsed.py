@@ -13,9 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from grader.twin.layers import Unsupported
 from grader.twin.walk import as_own_class, layer_infos, walk
-from tests.twin.networks import BUILDER, LOGGER, agree, build, execute, make
-
-STRONGLY_TYPED = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+from tests.twin.networks import agree, build, execute, make, parse
 
 
 class Model:
@@ -68,13 +66,6 @@ class Model:
                 model.graph.output[index].CopyFrom(known[name])
         onnx.checker.check_model(model)
         return model.SerializeToString()
-
-
-def parse(model: bytes) -> trt.INetworkDefinition:
-    network = BUILDER.create_network(STRONGLY_TYPED)
-    parser = trt.OnnxParser(network, LOGGER)
-    assert parser.parse(model), [parser.get_error(i).desc() for i in range(parser.num_errors)]
-    return network
 
 
 def compare(
@@ -194,6 +185,15 @@ def test_resizing_by_scales(mode: str, how: str) -> None:
     attributes = {"nearest_mode": "floor"} if mode == "nearest" else {}
     y = m.op("Resize", "x", "", scales, mode=mode, coordinate_transformation_mode=how, **attributes)
     compare(m, {"x": image(2, 3, 4, 5)}, m.conv(y, 3, 2))
+
+
+def test_resizing_to_sizes_that_begin_with_a_part_of_a_shape() -> None:
+    """PyTorch writes this for a fixed size and any batch: batch and channels are cut out of the input's shape."""
+    m = Model()
+    kept = m.op("Slice", m.op("Shape", "x"), m.ints(0), m.ints(2), m.ints(0))
+    sizes = m.op("Concat", kept, m.ints(9, 7), axis=0)
+    y = m.op("Resize", "x", "", "", sizes, mode="linear", coordinate_transformation_mode="align_corners")
+    compare(m, {"x": image(2, 3, 5, 4)}, y)
 
 
 def test_resizing_to_the_size_of_another_tensor() -> None:
@@ -317,12 +317,12 @@ def test_an_einsum_and_a_running_sum() -> None:
 
 def test_a_layer_without_a_translation_is_refused_by_name() -> None:
     def write(net, tensor):
-        layer = net.network.add_grid_sample(tensor, net.constant(np.zeros((1, 4, 4, 2), np.float32)))
-        layer.name = "warp"
+        layer = net.network.add_ragged_softmax(tensor, net.constant(np.ones((1, 2, 1), np.int32)))
+        layer.name = "ragged"
         return layer
 
-    with pytest.raises(Unsupported, match=r"'warp'.*GRID_SAMPLE"):
-        walk(make(write, [image(1, 2, 4, 4)]).network)
+    with pytest.raises(Unsupported, match=r"'ragged'.*RAGGED_SOFTMAX"):
+        walk(make(write, [image(1, 2, 4)]).network)
 
 
 def test_a_layer_keeps_its_type_beside_the_kind_of_its_class() -> None:

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 _TWIN = Path(__file__).resolve().parents[1] / "twin"
+_GIVEN = Path(__file__).resolve().parents[1] / "given"  # modules that exercises give: the schema of Caffe's files
 
 
 class Flag10(enum.IntEnum):
@@ -41,6 +42,7 @@ def install(tier: str, settings: dict[str, Any]) -> None:
         settings: ``optimization_level`` (int), optional: the default of configs on the gpu tier, so that
             grading does not wait for tactics that no task times.
     """
+    sys.path.append(str(_GIVEN))
     if tier == "twin":
         sys.path.insert(0, str(_TWIN))
         return
@@ -174,6 +176,26 @@ def _parser_errors_8(trt: ModuleType) -> None:
     trt.ParserError.node_operator = lambda self: node(self).op_type
 
 
+def _int64_weights_8(trt: ModuleType) -> None:
+    """8.6 has no INT64: its shapes are INT32, and so become the constants that TensorRT 10's are calculated with."""
+    import numpy as np
+
+    make = trt.Weights.__init__
+    limits = np.iinfo(np.int32)
+
+    def narrowed(given: Any) -> Any:
+        if not isinstance(given, np.ndarray) or given.dtype != np.int64:
+            return given
+        if given.size and not limits.min <= given.min() <= given.max() <= limits.max:
+            raise OverflowError("these weights do not fit INT32, and TensorRT 8.6 has no INT64")
+        return given.astype(np.int32)
+
+    def narrowing(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *map(narrowed, args), **{name: narrowed(value) for name, value in kwargs.items()})
+
+    trt.Weights.__init__ = narrowing  # arrays that are given for weights go through it as well
+
+
 def _creation_flags(trt: ModuleType) -> None:
     """11 and RTX know strongly typed networks only, and number the flag differently."""
     make = trt.Builder.create_network
@@ -198,7 +220,7 @@ def _default_settings(trt: ModuleType, settings: dict[str, Any]) -> None:
 
 
 TABLE: dict[str, list[Callable[[ModuleType], None]]] = {
-    "8": [_strongly_typed_8, _context_memory_8, _inspector_8, _parser_errors_8],
+    "8": [_strongly_typed_8, _context_memory_8, _inspector_8, _parser_errors_8, _int64_weights_8],
     "10": [],
     "11": [_creation_flags],
     "rtx 1": [_creation_flags],

@@ -38,6 +38,7 @@ class Worker:
             if request["do"] == "import":
                 self._folder = request["folder"]
                 sys.path.insert(0, self._folder)
+                sys.modules.update(dict.fromkeys(request["absent"]))  # frameworks look for them: not there is not there
                 install(request["tier"], request["settings"])
                 self._module = importlib.import_module(request["module"])
                 return {"value": {"unwritten": unwritten(self._module)}}
@@ -54,19 +55,28 @@ class Worker:
         return _plain(function(*args, **kwargs))
 
     def _given(self, value: Any) -> Any:
-        """Arguments that stand for files become paths in the scratch folder."""
+        """Arguments that stand for files become paths in the scratch folder, those that stand for PyTorch's objects these."""
         if isinstance(value, (list, tuple)):
             return type(value)(self._given(item) for item in value)
         if not isinstance(value, dict):
             return value
         if "@" not in value:
             return {key: self._given(item) for key, item in value.items()}
+        if value["@"].startswith("torch."):
+            from . import torch_arguments  # PyTorch takes seconds, and not everybody has it
+
+            return torch_arguments.given(value, self._scratch)
         path = self._scratch / value["name"]
         if value["@"] == "file":
             for name, data in {**value["beside"], value["name"]: value["data"]}.items():
                 written = self._scratch / name
                 written.parent.mkdir(parents=True, exist_ok=True)
                 written.write_bytes(data)
+        if value["@"] == "folder":
+            path.mkdir(parents=True)
+            for name, data in value["files"].items():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                (path / name).write_bytes(data)
         return str(path)
 
     def _describe(self, error: BaseException) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Layers that pick elements by index: slices, gathers, scatters, one-hot, non-zero."""
+"""Layers that pick elements by index: slices, gathers, scatters, reversed and warped ones, one-hot, non-zero."""
 
 from __future__ import annotations
 
@@ -199,3 +199,39 @@ def non_zero(layer: trt.INonZeroLayer, graph: Graph) -> None:
     if layer.get_input(0).dtype == T.INT8:
         source = graph.cast(source, T.INT32)
     graph.cast(graph.node("NonZero", [source]), layer.get_output(0).dtype, layer)
+
+
+@translates("REVERSE_SEQUENCE")
+def reverse_sequence(layer: trt.IReverseSequenceLayer, graph: Graph) -> None:
+    # ONNX knows the batch and the sequence as the first two axes alone.
+    rank = len(layer.get_input(0).shape)
+    batch, sequence = layer.batch_axis % rank, layer.sequence_axis % rank
+    order = [batch, sequence, *(axis for axis in range(rank) if axis not in (batch, sequence))]
+    x = graph.node("Transpose", [graph.input(layer)], perm=order)
+    lengths = graph.cast(graph.input(layer, 1), T.INT64)
+    result = graph.node("ReverseSequence", [x, lengths], batch_axis=0, time_axis=1)
+    graph.node("Transpose", [result], layer, perm=[order.index(axis) for axis in range(rank)])
+
+
+_SAMPLED = {
+    trt.SampleMode.FILL: "zeros",
+    trt.SampleMode.CLAMP: "border",
+    trt.SampleMode.REFLECT: "reflection",
+}
+_BETWEEN = {trt.InterpolationMode.NEAREST: "nearest", trt.InterpolationMode.LINEAR: "linear"}
+
+
+@translates("GRID_SAMPLE")
+def grid_sample(layer: trt.IGridSampleLayer, graph: Graph) -> None:
+    if layer.interpolation_mode not in _BETWEEN:
+        raise refuse(layer, f"interpolation {layer.interpolation_mode.name}")
+    if layer.sample_mode not in _SAMPLED:
+        raise refuse(layer, f"sample mode {layer.sample_mode.name}")
+    graph.node(
+        "GridSample",
+        [graph.input(layer), graph.input(layer, 1)],
+        layer,
+        mode=_BETWEEN[layer.interpolation_mode],
+        padding_mode=_SAMPLED[layer.sample_mode],
+        align_corners=int(layer.align_corners),
+    )

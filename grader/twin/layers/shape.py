@@ -105,7 +105,9 @@ def resize(layer: trt.IResizeLayer, graph: Graph) -> None:
         raise refuse(layer, f"rounding {layer.nearest_rounding.name}")
     scales = sizes = ""
     if graph.input(layer, 1):
-        sizes = graph.cast(graph.input(layer, 1), T.INT64)
+        # ONNX's inference refuses sizes whose number it does not know, as where they come from a slice of a shape.
+        rank = graph.int64(len(layer.get_input(0).shape))
+        sizes = graph.node("Reshape", [graph.cast(graph.input(layer, 1), T.INT64), rank])
     elif layer.shape is not None:
         sizes = graph.int64(*layer.shape)
     elif min(layer.get_output(0).shape) >= 0:
