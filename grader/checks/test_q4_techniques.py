@@ -107,7 +107,7 @@ def test_what_only_looks_blocked_keeps_its_answers(call: Call, runner, tier, cos
 
 @pytest.mark.task("fusion")
 def test_the_figures_are_the_numbers_of_kernels(call: Call, runner, tier, costly, rng) -> None:
-    graph = blocked_fusion.draw(rng, costly)  # all of them: which ones leave layers that launch nothing differs
+    graph = blocked_fusion.draw(rng, costly, identity=True)  # TensorRT 8.6 lists a layer for it, and launches none
     given = GivenFile("blocked.onnx", graph.naive)
     model, figures = _rewritten(call("unblock_fusion", given, list(graph.outputs)).value)
     want = {"kernels_before": _kernels(runner, graph, graph.naive), "kernels_after": _kernels(runner, graph, model)}

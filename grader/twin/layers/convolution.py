@@ -115,6 +115,11 @@ def _average_pool(layer: trt.IPoolingLayer, graph: Graph, owner: trt.ILayer | No
         # The divisor is the window's overlap with the padded input, not with what rounding up adds to it.
         rounds_up = layer.padding_mode == trt.PaddingMode.EXPLICIT_ROUND_UP
         counted = (*layer.pre_padding, *layer.post_padding) if rounds_up else pads["pads"]
+        if "ceil_mode" in pads or (rounds_up and counted != pads["pads"]):
+            # Where the class reference leaves it out of the divisor, 8.6 does not do so.
+            raise refuse(
+                layer, "an average that counts padding, of windows that reach beyond it: versions divide differently"
+            )
         # Padded here, behind an axis of 1 that keeps ONNX Runtime from merging the two nodes into one with
         # count_include_pad, which its 1.23 computes wrongly.
         zeros = (0, 0, 0)
@@ -136,7 +141,10 @@ def _padding(layer: trt.ILayer, reach: Sequence[int]) -> dict[str, Any]:
     """ONNX's padding attributes for a window that spans ``reach`` elements (the dilated kernel)."""
     mode = layer.padding_mode
     if mode == trt.PaddingMode.EXPLICIT_ROUND_DOWN:
-        return {"pads": (*layer.pre_padding, *layer.post_padding)}
+        pads = (*layer.pre_padding, *layer.post_padding)
+        if isinstance(layer, trt.IPoolingLayer) and any(p >= r for p, r in zip(pads, (*reach, *reach), strict=True)):
+            raise refuse(layer, "padding as wide as the window, which then sees nothing else")
+        return {"pads": pads}
     source = list(layer.get_input(0).shape)[-len(reach) :]
     if mode in _SAME:
         if min(source) < 0:
