@@ -59,7 +59,8 @@ def list_exercises() -> None:
         for task in exercise.tasks:
             mark = "[green]✓[/green]" if task.id in done else " "
             where = f", only on {' or '.join(task.tiers)}" if task.tiers else ""
-            where += f", not without {' and '.join(absent)}: see `trtprep doctor`" if (absent := missing(task.needs)) else ""
+            if absent := missing(task.needs):
+                where += f", not without {' and '.join(absent)}: see `trtprep doctor`"
             about = f"[dim]{task.function}(){where}[/dim]"
             line = f"  {mark} {task.points:>3}  {task.id:<{width}}  {escape(task.title)}  {about}"
             _console.print(line, soft_wrap=True)

@@ -19,8 +19,8 @@ _BASE = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "tensorrt-rtx
 class Examination:
     """What was found.
 
-    ``extras`` maps an extra to the packages of it that are missing, by the names that are imported; ``not_run`` the
-    tasks (as "q2/pytorch") that are not run for it to the packages that each lacks; ``protections`` a name to its status.
+    ``extras`` maps an extra to the packages of it that are missing, by the names that are imported; ``not_run`` a task
+    (as "q2/pytorch") that is not run for it to the packages that it lacks; ``protections`` a name to its status.
     """
 
     system: dict[str, str]

@@ -91,6 +91,7 @@ class Recorder:
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         wanted = []
+        _sort(items)
         for item in items:
             exercise, task_id = _belongs(item)
             if task_id in self._only.get(exercise.id, (task_id,)):
@@ -260,6 +261,17 @@ def _belongs(item: pytest.Item) -> tuple[Exercise, str]:
             except CourseError as error:
                 raise pytest.UsageError(f"{item.nodeid}: {error}") from error
     raise pytest.UsageError(f"{item.nodeid} is not the check of a task: mark it with @pytest.mark.task(id)")
+
+
+def _sort(items: list[pytest.Item]) -> None:
+    """Files of checks in the order in which the manifest has their first tasks; what is in a file stays as it is."""
+    first: dict[Path, tuple[str, int]] = {}
+    for item in items:
+        exercise, task_id = _belongs(item)
+        place = (exercise.id, exercise.tasks.index(exercise.task(task_id)))
+        first[item.path] = min(place, first.get(item.path, place))
+    exercises_in_order = list(dict.fromkeys(exercise for exercise, _ in first.values()))
+    items.sort(key=lambda item: (exercises_in_order.index(first[item.path][0]), first[item.path][1]))
 
 
 # -- fixtures

@@ -16,8 +16,9 @@ _BODY = 'raise NotImplementedError("write me")'
 def stub_of(solution: str) -> str:
     """The stub of a solution's source: public functions keep signature and docstring, private ones go.
 
-    Module-level code (imports, constants) stays. Raises ValueError for what would carry an answer into the stub: a
-    public function without a docstring, an asynchronous one, a class with methods.
+    So do the headings behind the last public one. Module-level code (imports, constants) stays. Raises ValueError for
+    what would carry an answer into the stub: a public function without a docstring, an asynchronous one, a class with
+    methods.
     """
     lines = solution.splitlines()
     kept: list[str] = []
@@ -39,6 +40,8 @@ def stub_of(solution: str) -> str:
         docstring = node.body[0]
         kept += [*lines[first : docstring.end_lineno], f"    {_BODY}"]
     kept += lines[done:]
+    while not kept[-1].strip() or kept[-1].startswith("# -- "):  # headings of private functions
+        kept.pop()
     return "\n".join(kept).rstrip() + "\n"
 
 

@@ -48,6 +48,9 @@ def second() -> None:
     inner()
 
 
+# -- of nobody's business
+
+
 def _last() -> int:
     return 42
 '''

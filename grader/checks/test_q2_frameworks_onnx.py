@@ -7,22 +7,21 @@ import pytest
 
 from grader.fixtures.private.foreign_models import ForeignModel
 from grader.judging.exported import ExportedModel, ModelJudge
-from grader.judging.judge import expect_raises, fail, no_misuse
+from grader.judging.judge import expect_raises, fp32
 from grader.plugin import Call
-from grader.processes.candidate import CallFailed
 from grader.processes.runner import Runner
 from grader.tiers import Tier
 
 
 @pytest.fixture
 def models(runner: Runner, tier: Tier) -> ModelJudge:
-    return ModelJudge(runner, tier)
+    return ModelJudge(runner, fp32(tier))
 
 
 @pytest.mark.task("onnx")
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_newer_opset_becomes_17_and_computes_the_same(call: Call, models: ModelJudge, rng, number: int) -> None:
-    foreign = ForeignModel.newer(rng)
+@pytest.mark.parametrize("gelu", ["none", "tanh"])
+def test_a_newer_opset_becomes_17_and_computes_the_same(call: Call, models: ModelJudge, rng, gelu: str) -> None:
+    foreign = ForeignModel.newer(rng, gelu)
     model = _repaired(call, foreign)
     model.is_of_opset_17()
     model.is_of_ir_version_8()
@@ -50,17 +49,8 @@ def test_a_file_that_cannot_be_repaired_is_told_as_such(call: Call, rng) -> None
     foreign = ForeignModel.for_one_batch(rng)
     _repaired(call, foreign)
     for what, file, name in foreign.bad_files(rng):
-        failures: list[CallFailed] = []
-        with expect_raises("ModelError", f"repair_onnx of {what}"):
-            try:
-                call("repair_onnx", file)
-            except CallFailed as failure:
-                failures.append(failure)
-                raise
-        no_misuse(failures[0].evidence)
-        told = failures[0].raised.message if failures[0].raised is not None else ""
-        if name not in told:
-            fail(f"repair_onnx of {what}: the ModelError should name {name!r}; it says {told[:300]!r}")
+        with expect_raises("ModelError", f"repair_onnx of {what}", name):
+            call("repair_onnx", file)
 
 
 def _repaired(call: Call, foreign: ForeignModel) -> ExportedModel:

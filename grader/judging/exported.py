@@ -99,8 +99,9 @@ class ExportedModel:
 class ModelJudge:
     """Builds engines from models and runs them, in the engine runner. Every method raises CheckFailed."""
 
-    def __init__(self, runner: Runner, tier: Tier) -> None:
-        self._runner, self._tier = runner, tier
+    def __init__(self, runner: Runner, within: float) -> None:
+        """``within``: the error that is allowed."""
+        self._runner, self._within = runner, within
 
     def answers_as(
         self, model: ExportedModel, batches: Sequence[np.ndarray], wanted: Sequence[np.ndarray], *, advice: str = ""
@@ -123,7 +124,7 @@ class ModelJudge:
             except EngineError as error:
                 fail(f"the engine does not run on a batch of {len(batch)}: {error}")
             got = array(got, what, dtype="float32", shape=want.shape)
-            close(got, want, what, within=framework(self._tier), advice=advice)
+            close(got, want, what, within=self._within, advice=advice)
 
 
 def _kind(number: int) -> str:

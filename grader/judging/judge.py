@@ -96,8 +96,8 @@ def went_through(returned: Returned, plan: str, inputs: np.ndarray) -> None:
 
 
 @contextmanager
-def expect_raises(name: str, situation: str) -> Iterator[None]:
-    """The block must end in a candidate's exception that is a ``name``; anything else is a CheckFailed."""
+def expect_raises(name: str, situation: str, *words: str) -> Iterator[None]:
+    """The block must end in a candidate's exception that is a ``name`` and has the words; else it is a CheckFailed."""
     try:
         yield
     except CallFailed as failure:
@@ -106,6 +106,9 @@ def expect_raises(name: str, situation: str) -> Iterator[None]:
         if name in failure.raised.bases:
             if not failure.raised.message.strip():
                 fail(f"{situation}: the {name} has no message; say what is wrong with what")
+            for word in words:
+                if word not in failure.raised.message:
+                    fail(f"{situation}: the {name} should name {word!r}; it says {failure.raised.message[:300]!r}")
             return
         fail(f"{situation}: expected a {name}, but your code raised {failure.raised}")
     fail(f"{situation}: expected a {name}, but your code returned as if all were well")

@@ -26,7 +26,7 @@ _SECRET = tuple(GRADER.parent / name for name in ("solutions", "tests", "noteboo
 
 #: Packages that would answer a task without TensorRT, and that no answer needs.
 HIDDEN_PACKAGES = ("onnxruntime", "polygraphy", "openvino", "tvm")
-#: Frameworks start threads for every core, and some start several: a worker's count has an end, a server's cores have not.
+#: Frameworks start a thread or several for every core. A worker's threads are counted, and a server has many cores.
 _FEW_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), 8)
 
 #: What the other processes import; packages may lie outside the interpreter's own folders (PYTHONPATH, --user).

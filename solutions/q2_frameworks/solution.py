@@ -36,7 +36,7 @@ def from_pytorch(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     """Export a module to ONNX such that TensorRT parses it, and any batch gets what the module answers in inference.
 
     Modules are of `grader/fixtures/frameworks/torch_networks.py`, and come as they were trained: in training mode, with
-    Python's branches and loops over tensors, and with an operator that TensorRT does not have.
+    Python's branches and loops over tensors, one with an operator that TensorRT does not have.
 
     Args:
         module: it takes one float32 tensor [batch, channels, height, width], and gives [batch, classes].
@@ -82,9 +82,7 @@ def from_tensorflow(folder: str, signature: str, batches: Sequence[int]) -> byte
     served = loaded.signatures[signature]
     ((name, image),) = served.structured_input_signature[1].items()
     function = tf.function(lambda images: served(**{name: images}), input_signature=[image])
-    model, _ = tf2onnx.convert.from_function(
-        function, function.input_signature, opset=17, inputs_as_nchw=[f"{name}:0"]
-    )
+    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=17, inputs_as_nchw=[f"{name}:0"])
     return _build(model.SerializeToString(), {name: [(size, *_nchw(image.shape)) for size in batches]})
 
 
@@ -139,7 +137,8 @@ def from_caffe(prototxt: str, caffemodel: str, batches: Sequence[int]) -> bytes:
             is not known, takes what no layer makes, or has not the weights that it needs.
     """
     net, trained = _read_caffe(prototxt, caffemodel)
-    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    logger = trt.Logger(trt.Logger.ERROR)  # it must outlive the builder
+    builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     inputs, kept = _caffe_inputs(net), []  # TensorRT reads weights when it builds: until then, they are kept
     tensors = {name: network.add_input(name, trt.float32, (-1, *shape)) for name, shape in inputs.items()}
@@ -149,7 +148,7 @@ def from_caffe(prototxt: str, caffemodel: str, batches: Sequence[int]) -> bytes:
             continue
         try:
             tensor = _add_caffe_layer(network, layer, tensors, trained, kept)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, ArithmeticError) as error:
             raise ModelError(f"layer {layer.name!r} ({layer.type}): {error}") from error
         for bottom in layer.bottom:
             outputs.pop(bottom, None)
@@ -163,8 +162,8 @@ def from_caffe(prototxt: str, caffemodel: str, batches: Sequence[int]) -> bytes:
 def repair_onnx(path: str) -> bytes:
     """Make a model of another exporter one that every TensorRT since 8.6 takes. It computes the same, for any batch.
 
-    What exporters leave (skl2onnx, jax2onnx, paddle2onnx): an opset up to 21, whose operators have other forms (ReduceMean,
-    Split) or did not exist yet (Gelu); a newer IR version; float64; a batch that is fixed in the input and in the
+    What exporters leave (of scikit-learn, JAX, PaddlePaddle): an opset up to 21, with other forms of operators
+    (ReduceMean, Split) or new ones (Gelu); a newer IR version; float64; a batch that is fixed in the input and in the
     constant shapes of Reshape and Expand. The batch is always the first dimension.
 
     Args:
@@ -233,7 +232,8 @@ def _exportable(module: torch.nn.Module) -> torch.nn.Module:
             self.limit = old.limit
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x * (self.limit / x.abs().amax((0, 1, 2, 3), keepdim=True).clamp(min=self.limit))
+            peak = x.abs().amax((0, 1, 2, 3), keepdim=True)
+            return x / (peak.clamp(min=self.limit) / self.limit)
 
     class Attention(nn.Module):
         """All images at once: a tracer unrolls a loop, as often as the example has images."""
@@ -257,7 +257,7 @@ def _exportable(module: torch.nn.Module) -> torch.nn.Module:
             return self.scores(self.dropout(x.flatten(1)))
 
     class LogDeterminant(nn.Module):
-        """By elimination: the determinant is the product of the pivots, and a positive definite matrix has no zero there."""
+        """By elimination: the determinant is the product of the pivots; in a positive definite matrix none is 0."""
 
         def __init__(self, old: nn.Module) -> None:
             super().__init__()
@@ -288,7 +288,7 @@ def _nchw(image: Sequence[int | None]) -> tuple[int | None, ...]:
 
 def _choose_keras_backend() -> None:
     """Keras takes TensorFlow unless it is told otherwise before it is imported, installed or not."""
-    for backend in ("tensorflow", "torch", "jax"):
+    for backend in ("tensorflow", "torch"):
         if importlib.util.find_spec(backend) is not None:
             os.environ.setdefault("KERAS_BACKEND", backend)
 
@@ -352,7 +352,7 @@ def _caffe_inputs(net: Any) -> dict[str, tuple[int, ...]]:
 def _add_caffe_layer(
     network: Any, layer: Any, tensors: Mapping[str, Any], trained: Mapping[str, Any], kept: list[np.ndarray]
 ) -> Any:
-    """What becomes the layer's top. Raises ValueError or RuntimeError for a layer that cannot be."""
+    """What becomes the layer's top. Raises ValueError, RuntimeError or ArithmeticError for a layer that cannot be."""
     add = {
         "BatchNorm": _batch_norm,
         "Concat": _concat,
@@ -368,6 +368,8 @@ def _add_caffe_layer(
     }
     if layer.type not in add:
         raise ValueError("its type is not known here")
+    if not layer.bottom or len(layer.top) != 1:
+        raise ValueError("it should have bottoms and one top")
     if missing := [name for name in layer.bottom if name not in tensors]:
         raise ValueError(f"no layer before it makes its bottom {missing[0]!r}")
     bottoms = [tensors[name] for name in layer.bottom]
@@ -440,7 +442,7 @@ def _pooling(network: Any, layer: Any, bottoms: Sequence[Any], blobs: Any, kept:
     kinds = {given.MAX: trt.PoolingType.MAX, given.AVE: trt.PoolingType.AVERAGE}
     if given.pool not in kinds:
         raise ValueError("stochastic pooling is not known here")
-    size = tuple(x.shape[2:])
+    size = tuple(x.shape)[2:]
     window, pad, stride = (_pair(given, name) for name in ("kernel_size", "pad", "stride"))
     if given.global_pooling:
         window, pad, stride = size, (0, 0), (1, 1)
@@ -462,7 +464,7 @@ def _pooling(network: Any, layer: Any, bottoms: Sequence[Any], blobs: Any, kept:
 def _inner_product(network: Any, layer: Any, bottoms: Sequence[Any], blobs: Any, kept: list[np.ndarray]) -> Any:
     (x,), given = bottoms, layer.inner_product_param
     axis = given.axis % len(x.shape)
-    inputs, outputs = math.prod(x.shape[axis:]), given.num_output
+    inputs, outputs = math.prod(tuple(x.shape)[axis:]), given.num_output
     shapes = [(inputs, outputs) if given.transpose else (outputs, inputs), (outputs,)]
     matrix, *bias = _weights(blobs, kept, *shapes[: 1 + given.bias_term])
     flat = network.add_shuffle(x)
@@ -600,7 +602,7 @@ def _open_batch(model: onnx.ModelProto) -> None:
         if node.op_type not in ("Reshape", "Expand") or node.input[1] not in constant:
             continue
         if not (shape := shapes.get(node.output[0])):
-            raise ModelError(f"the batch of {node.op_type} (node {node.name!r}) cannot be opened: its shape is not known")
+            raise ModelError(f"the batch of {node.op_type} (node {node.name!r}) cannot be opened: no shape is known")
         rest = np.array(shape[1:], np.int64)
         if node.op_type == "Reshape":  # all others are known, so the first can be left to the number of elements
             name = _added(graph, np.array([-1, *rest], np.int64))
@@ -643,7 +645,7 @@ def _in_opset_17(model: onnx.ModelProto) -> None:
             _drop(node, "num_outputs")
         if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum" and len(node.input) > 1:
             if (axes := constant.get(node.input.pop())) is None:
-                raise ModelError(f"the axes of {node.op_type} (node {node.name!r}) are computed: opset 17 wants numbers")
+                raise ModelError(f"{node.op_type} (node {node.name!r}) computes its axes: opset 17 wants numbers")
             node.attribute.append(onnx.helper.make_attribute("axes", axes.tolist()))
             _drop(node, "noop_with_empty_axes")
         nodes.append(node)

@@ -31,7 +31,7 @@ BOUND = 1e-4
 
 @dataclass(frozen=True)
 class Row:
-    """``agrees`` is None where the value is open, or this version has no such layer; ``says``: the error, or what came."""
+    """``agrees`` is None where the value is open or the layer lacking; ``says``: the error, or what came."""
 
     case: Case
     agrees: bool | None

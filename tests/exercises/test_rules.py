@@ -132,7 +132,12 @@ def test_the_solution_earns_all_that_the_twin_can_run(exercise: Exercise) -> Non
 @pytest.mark.parametrize("exercise", [e for e in exercises() if any(t.needs for t in e.tasks)], ids=lambda e: e.short)
 def test_the_solution_earns_all_that_the_twin_can_run_where_the_frameworks_are_installed(exercise: Exercise) -> None:
     assert {task.id: missing(task.needs) for task in exercise.tasks if missing(task.needs)} == {}
-    assert _graded_in_full(exercise).earned >= LEAST_ON_THE_TWIN
+    graded = _graded_in_full(exercise)
+
+    assert graded.earned >= LEAST_ON_THE_TWIN
+    frameworks = {name for task in exercise.tasks for name in task.needs}
+    imported = {part for module in graded.modules for part in Path(module).parts}
+    assert not frameworks & imported, "a framework was imported in the grader's own process"
 
 
 def _graded_in_full(exercise: Exercise, tier: str = "twin") -> Graded:

@@ -10,14 +10,13 @@ from onnx import helper, numpy_helper
 from grader.engines.interface import EngineError
 from grader.judging.exported import ExportedModel, ModelJudge
 from grader.judging.judge import CheckFailed
-from grader.tiers import Tier
 
 FLOAT, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
 
 
 def _model(
-    nodes: list[onnx.NodeProto] | None = None, *, opset: int = 17, ir: int = 8, batch: object = "batch", kind: int = FLOAT,
-    weights: list[onnx.TensorProto] | None = None, answer: str = "output",
+    nodes: list[onnx.NodeProto] | None = None, *, opset: int = 17, ir: int = 8, batch: object = "batch",
+    kind: int = FLOAT, weights: list[onnx.TensorProto] | None = None, answer: str = "output",
 ) -> onnx.ModelProto:  # fmt: skip
     source = helper.make_tensor_value_info("input", kind, [batch, 3])
     target = helper.make_tensor_value_info(answer, FLOAT, [batch, 3])
@@ -129,19 +128,19 @@ WANTED = [np.full((size, 3), 2, np.float32) for size in (2, 1, 4)]
     ],
 )
 def test_a_wrong_answer_is_told(answer: np.ndarray | None, says: str) -> None:
-    judge = ModelJudge(_Runner(answer), Tier("twin", "1"))  # type: ignore[arg-type]
+    judge = ModelJudge(_Runner(answer), 1e-4)  # type: ignore[arg-type]
     with pytest.raises(CheckFailed, match=says):
         judge.answers_as(_exported(_model()), BATCHES, WANTED, advice="advised")
 
 
 def test_right_answers_pass_and_the_profile_has_room_for_all_batches() -> None:
     runner = _Runner(np.full((4, 3), 2.0001, np.float32))
-    ModelJudge(runner, Tier("twin", "1")).answers_as(_exported(_model()), BATCHES, WANTED)  # type: ignore[arg-type]
+    ModelJudge(runner, 1e-4).answers_as(_exported(_model()), BATCHES, WANTED)  # type: ignore[arg-type]
     assert runner.built == [{"input": [(1, 3), (2, 3), (4, 3)]}]
 
 
 def test_a_fixed_batch_takes_no_other() -> None:
-    judge = ModelJudge(_Runner(WANTED[2]), Tier("twin", "1"))  # type: ignore[arg-type]
+    judge = ModelJudge(_Runner(WANTED[2]), 1e-4)  # type: ignore[arg-type]
     judge.answers_as(_exported(_model(batch=2)), BATCHES[:1], WANTED[:1])
     with pytest.raises(CheckFailed, match="takes batches of 2 alone, and not of 1"):
         judge.answers_as(_exported(_model(batch=2)), BATCHES, WANTED)

@@ -174,6 +174,16 @@ def test_anything_else_fails_with_what_came(failure: CallFailed | None, says: st
     assert says in str(caught.value)
 
 
+def test_an_exception_must_have_the_words_that_are_asked_for() -> None:
+    with expect_raises("ValueError", "a bad plan", "layer 3", "conv"):
+        raise _raised("ValueError", message="conv, which is layer 3")
+    with (
+        pytest.raises(CheckFailed, match="a bad plan: the ValueError should name 'layer 3'; it says 'conv'"),
+        expect_raises("ValueError", "a bad plan", "conv", "layer 3"),
+    ):
+        raise _raised("ValueError", message="conv")
+
+
 @pytest.mark.parametrize("reason", ["stub", "signal", "wall", "import"])
 def test_a_call_that_did_not_raise_by_itself_keeps_its_own_words(reason: str) -> None:
     raised = Raised("NotImplementedError", ("NotImplementedError",), "write me", "", "") if reason == "stub" else None

@@ -40,7 +40,8 @@ def told(module, example, more):
 
     import torch
 
-    kinds = isinstance(module, torch.nn.Module), isinstance(example, torch.Tensor), isinstance(more["one"], torch.Tensor)
+    tensors = isinstance(example, torch.Tensor), isinstance(more["one"], torch.Tensor)
+    kinds = isinstance(module, torch.nn.Module), *tensors
     with torch.no_grad():
         trained = module.training
         answer = module.eval()(example).numpy()

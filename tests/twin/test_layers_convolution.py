@@ -278,6 +278,16 @@ def test_a_window_wholly_in_the_padding_is_refused() -> None:
         walk(make(write, [normal(1, 1, 5, 5)]).network)
 
 
+def test_explicit_padding_as_wide_as_a_pooling_window_is_refused() -> None:
+    def write(net, tensor):
+        layer = net.network.add_pooling_nd(tensor, trt.PoolingType.MAX, (2, 2))
+        layer.name, layer.stride_nd, layer.post_padding = "too wide", (2, 2), (0, 2)
+        return layer
+
+    with pytest.raises(Unsupported, match=r"'too wide' .POOLING.*as wide as the window"):
+        walk(make(write, [normal(1, 1, 6, 6)]).network)
+
+
 @pytest.mark.parametrize(("pre", "post"), [((1, 2), (0, 3)), ((-1, 0), (0, -2)), ((-2, 1), (3, -1))])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
 def test_padding_adds_zeros_or_crops(pre, post, dtype) -> None:

@@ -55,7 +55,7 @@ class Worker:
         return _plain(function(*args, **kwargs))
 
     def _given(self, value: Any) -> Any:
-        """Arguments that stand for files become paths in the scratch folder, those that stand for PyTorch's objects these."""
+        """Arguments that stand for files become paths in the scratch folder; others, what PyTorch makes of them."""
         if isinstance(value, (list, tuple)):
             return type(value)(self._given(item) for item in value)
         if not isinstance(value, dict):
