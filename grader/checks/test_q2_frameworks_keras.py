@@ -13,9 +13,9 @@ from grader.fixtures.frameworks import keras_net as net
 from grader.fixtures.frameworks.live import live
 from grader.fixtures.frameworks.pictures import pictures
 from grader.judging.framework_plans import Asked, answers_agree, built_as_asked, loads, plan_of
-from grader.judging.judge import expect_raises, fail
+from grader.judging.judge import expect_raises
 from grader.plugin import Call, Recorder
-from grader.processes.candidate import CallFailed, GivenFile, Returned
+from grader.processes.candidate import GivenFile, Returned
 from grader.processes.runner import Runner
 from grader.tiers import Tier
 
@@ -72,15 +72,9 @@ def test_a_file_that_keras_cannot_load_is_told(call: Call, rng: np.random.Genera
         "without its weights": _without_weights(good),
     }
     for what, data in cases.items():
-        name, message = f"broken-{rng.integers(10**9)}.keras", ""
-        with expect_raises("ModelError", f"from_keras of a file {what}"):
-            try:
-                call("from_keras", GivenFile(name, data), [1, 2, 4], seconds=SECONDS)
-            except CallFailed as failure:
-                message = failure.raised.message if failure.raised is not None else ""
-                raise
-        if name not in message:
-            fail(f"from_keras of a file {what}: the ModelError should name the file; it says {message[:300]!r}")
+        name = f"broken-{rng.integers(10**9)}.keras"
+        with expect_raises("ModelError", f"from_keras of a file {what}", name):
+            call("from_keras", GivenFile(name, data), [1, 2, 4], seconds=SECONDS)
     done = call("from_keras", GivenFile("good.keras", good), [1, 2, 4], seconds=SECONDS)
     loads(done, "from_keras", runner)
 

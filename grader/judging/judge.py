@@ -96,21 +96,28 @@ def went_through(returned: Returned, plan: str, inputs: np.ndarray) -> None:
 
 
 @contextmanager
-def expect_raises(name: str, situation: str, *words: str) -> Iterator[None]:
-    """The block must end in a candidate's exception that is a ``name`` and has the words; else it is a CheckFailed."""
+def expect_raises(name: str, situation: str, *words: str | tuple[str, ...]) -> Iterator[list[CallFailed]]:
+    """The block must end in a candidate's exception that is a ``name`` and has the words; else it is a CheckFailed.
+
+    A tuple is a choice: one of its words must be there. Gives a list that holds the failed call afterwards.
+    """
+    caught: list[CallFailed] = []
     try:
-        yield
+        yield caught
     except CallFailed as failure:
         if failure.raised is None or failure.reason == "stub":
             raise
-        if name in failure.raised.bases:
-            if not failure.raised.message.strip():
-                fail(f"{situation}: the {name} has no message; say what is wrong with what")
-            for word in words:
-                if word not in failure.raised.message:
-                    fail(f"{situation}: the {name} should name {word!r}; it says {failure.raised.message[:300]!r}")
-            return
-        fail(f"{situation}: expected a {name}, but your code raised {failure.raised}")
+        if name not in failure.raised.bases:
+            fail(f"{situation}: expected a {name}, but your code raised {failure.raised}")
+        message = failure.raised.message
+        if not message.strip():
+            fail(f"{situation}: the {name} has no message; say what is wrong with what")
+        for word in words:
+            choice = (word,) if isinstance(word, str) else word
+            if not any(option in message for option in choice):
+                fail(f"{situation}: the {name} should name {choice[0]!r}; it says {message[:300]!r}")
+        caught.append(failure)
+        return
     fail(f"{situation}: expected a {name}, but your code returned as if all were well")
 
 

@@ -184,6 +184,23 @@ def test_an_exception_must_have_the_words_that_are_asked_for() -> None:
         raise _raised("ValueError", message="conv")
 
 
+def test_of_several_words_one_may_be_enough() -> None:
+    with expect_raises("ValueError", "a bad plan", ("layer 3", "conv")):
+        raise _raised("ValueError", message="conv")
+    with (
+        pytest.raises(CheckFailed, match="should name 'layer 3'; it says 'relu'"),
+        expect_raises("ValueError", "a bad plan", ("layer 3", "conv")),
+    ):
+        raise _raised("ValueError", message="relu")
+
+
+def test_the_call_that_failed_as_it_should_is_given_back() -> None:
+    failure = _raised("ValueError", message="conv")
+    with expect_raises("ValueError", "a bad plan") as caught:
+        raise failure
+    assert caught == [failure]
+
+
 @pytest.mark.parametrize("reason", ["stub", "signal", "wall", "import"])
 def test_a_call_that_did_not_raise_by_itself_keeps_its_own_words(reason: str) -> None:
     raised = Raised("NotImplementedError", ("NotImplementedError",), "write me", "", "") if reason == "stub" else None

@@ -39,7 +39,7 @@ def test_the_one_exception_with_stage_and_words_is_what_was_wanted(bases: tuple[
         (_raised("WorkflowError", message=""), "has no message"),
         (_raised("WorkflowError", message="cannot load 10.1"), "must start with 'load:'"),
         (_raised("WorkflowError", message="run: 10.1"), "must start with 'load:'"),
-        (_raised("WorkflowError", message="load: it failed"), "should have '10.1' in it"),
+        (_raised("WorkflowError", message="load: it failed"), "should name '10.1'"),
         (_raised("WorkflowError", message="load: 10.1", findings=(LEAK,)), "12 bytes were never freed"),
     ],
 )  # fmt: skip
