@@ -143,9 +143,8 @@ def test_the_doctor_shows_what_machines_say_as_it_is() -> None:
     tiers = (Tier("gpu", odd, f"missing {odd}", odd), Tier("twin", "1.7"))
     protections = {p.name: Protection(p.name != "pid", odd, odd) for p in PROTECTIONS}
     system = {"python": "3.11", "system": "Linux", "machine": "x86_64"}
-    found = Examination(
-        system, tiers, "twin", protections, {"numpy": "2", "onnx": ""}, {"gpu": ("pycuda",)}, f"/x/{odd}"
-    )
+    packages, lacking = {"numpy": "2", "onnx": ""}, {"q2/pytorch": ("torch",)}
+    found = Examination(system, tiers, "twin", protections, packages, {"gpu": ("pycuda",)}, lacking, f"/x/{odd}")
     console = _console()
 
     print_examination(found, console)
@@ -154,4 +153,5 @@ def test_the_doctor_shows_what_machines_say_as_it_is() -> None:
     assert text.count("[bold]odd[/bold]") >= 3 + 2 * len(PROTECTIONS)
     assert "missing: onnx" in text
     assert "pip install -e '.[gpu]'" in text
+    assert "q2/pytorch" in text
     assert f"cache: /x/{odd}" in text
