@@ -53,7 +53,7 @@ def test_first():
 @pytest.mark.task("second")
 def test_second():
     Path(os.environ["TRTPREP_TEST_STARTED"]).write_text("")
-    for _ in range(6000):  # one long sleep would miss a signal that comes between Python's look for one and its beginning
+    for _ in range(6000):  # one long sleep would miss a signal that comes just before it
         time.sleep(0.1)
 """
 
