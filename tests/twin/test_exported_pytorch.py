@@ -90,7 +90,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]]]] = {
     "pools_rounded_up": (
         lambda: Written(
             lambda *given: torch.cat([pool(given[-1]) for pool in given[:-1]], 1),
-            nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=True),
+            nn.AvgPool2d(4, 1, ceil_mode=True, count_include_pad=True),  # where a window overhangs, the twin refuses it
             nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
             nn.MaxPool2d(3, 2, 1, ceil_mode=True),
         ),
