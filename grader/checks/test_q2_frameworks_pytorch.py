@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from grader.fixtures.private.torch_modules import TorchModule
-from grader.judging.exported import ExportedModel, ModelJudge, framework
+from grader.judging.exported import ExportedModel, ModelJudge
+from grader.judging.framework_plans import within
 from grader.plugin import Call, Recorder
 from grader.processes.candidate import GivenTensor
 from grader.processes.runner import Runner
@@ -29,7 +30,7 @@ class Asked:
 
 @pytest.fixture
 def models(runner: Runner, tier: Tier) -> ModelJudge:
-    return ModelJudge(runner, framework(tier))
+    return ModelJudge(runner, within(tier))
 
 
 @pytest.fixture(scope="module")

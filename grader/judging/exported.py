@@ -12,14 +12,8 @@ from grader.engines.interface import EngineError
 from grader.judging.clean_graphs import NotAModel, read_plain
 from grader.judging.judge import array, close, fail
 from grader.processes.runner import Runner
-from grader.tiers import Tier
 
 OPSET, IR = 17, 8
-
-
-def framework(tier: Tier) -> float:
-    """Error allowed against a framework's own answers: it sums in another order than ONNX Runtime and TensorRT do."""
-    return 1e-4 if tier.name == "twin" else 1e-3
 
 
 class ExportedModel:
