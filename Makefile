@@ -18,7 +18,7 @@ test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "slow and not gpu"
 
 # In an environment of its own: two gigabytes that nothing else needs. A CPU build of PyTorch comes first, where the
-# package index has one; what asks for torch afterwards is content with it.
+# package index has one; what asks for torch afterwards is content with it. `speech` is c2's: torchaudio, soundfile.
 test-frameworks: $(FRAMEWORKS)/.installed
 	$(FRAMEWORKS)/bin/python -m pytest -n auto -m "frameworks and not gpu"
 
@@ -26,7 +26,7 @@ $(FRAMEWORKS)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(FRAMEWORKS)
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --upgrade pip
 	$(FRAMEWORKS)/bin/python -m pip install --quiet torch==2.13.0
-	$(FRAMEWORKS)/bin/python -m pip install --quiet --editable '.[frameworks]' --group dev --group oracles
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --editable '.[frameworks,speech]' --group dev --group oracles
 	touch $@
 
 lint: $(STAMP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -340,10 +341,19 @@ class Candidate:
         self._device.deadline(None)
         findings = tuple(Finding(**f) for f in told["findings"])
         return Evidence(
-            True, findings, tuple(told["runs"]), told["builds"],
+            True, findings, whole_runs(told["runs"]), told["builds"],
             configs=tuple(told["configs"]), failed_configs=tuple(told["failed_configs"]),
             log=tuple(dict(zip(_LOGGED, entry, strict=True)) for entry in told["log"]), dropped_log=told["dropped_log"],
         )  # fmt: skip
+
+
+def whole_runs(runs: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The device's runs, with the inputs that it left out since they are those of the run before."""
+    for before, run in itertools.pairwise(runs):
+        run["inputs"] |= {name: before["inputs"][name] for name in run["as_before"]}
+    for run in runs:
+        del run["as_before"]
+    return tuple(runs)
 
 
 def _gone(worker: Child) -> CallFailed:

@@ -32,7 +32,7 @@ _FEW_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_N
 #: What the other processes import; packages may lie outside the interpreter's own folders (PYTHONPATH, --user).
 _IMPORTED = (
     "numpy", "onnx", "onnxruntime", "cv2", "landlock", "tensorrt", "tensorrt_rtx", "pycuda", "cuda",
-    "torch", "onnxscript", "tensorflow", "tf2onnx", "keras",
+    "torch", "onnxscript", "tensorflow", "tf2onnx", "keras", "torchaudio", "_soundfile_data", "cffi",
 )  # fmt: skip
 PACKAGES_VARIABLE = "TRTPREP_PACKAGES"
 #: Where a GPU's libraries are found and which GPU is meant: kept from the caller's environment on such tiers.

@@ -122,10 +122,9 @@ class Device:
             findings = [f.as_data() for f in self.driver.audit()]
             self._audited = len(log.entries), log.dropped, self.session.builds
             world = self.session.world
-            runs = [dict(vars(run)) for run in world.runs]
             return {
                 "findings": findings,
-                "runs": runs,
+                "runs": world.told_runs(),
                 "dropped_runs": world.dropped_runs,
                 "builds": self.session.builds,
                 "configs": self.session.configs.built,

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import onnx
 from onnx import shape_inference
+from onnx.reference import ReferenceEvaluator
 
 from .executor import ExecutionError, Executor
 
@@ -29,6 +30,7 @@ class ShapeRules:
             )
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
+        _fold_casts(model)
         self._model = model
         self._known: dict[tuple, dict[str, tuple[int, ...]]] = {}
 
@@ -79,3 +81,20 @@ class ShapeRules:
     def _shapes_when_filled(self, inputs: dict[str, tuple[int, ...]], fill: int) -> dict[str, tuple[int, ...]]:
         filled = {n: np.full(s, fill, onnx.helper.tensor_dtype_to_np_dtype(self._types[n])) for n, s in inputs.items()}
         return {name: array.shape for name, array in self._executor.run(filled).items()}
+
+
+def _fold_casts(model: onnx.ModelProto) -> None:
+    """Small constants that are cast become constants: inference looks through no cast for axes and shapes."""
+    graph = model.graph
+    small = {c.name: c for c in graph.initializer}
+    for node in [n for n in graph.node if n.op_type == "Cast" and n.input[0] in small]:
+        name = node.output[0]
+        alone = onnx.helper.make_graph([node], "cast", [], [onnx.ValueInfoProto(name=name)], [small[node.input[0]]])
+        cast = onnx.helper.make_model(alone, opset_imports=model.opset_import, ir_version=model.ir_version)
+        (value,) = ReferenceEvaluator(cast).run(None, {})  # type: ignore[misc]  # declared as a dict
+        small[name] = onnx.numpy_helper.from_array(np.asarray(value), name)
+        graph.initializer.append(small[name])
+        graph.node.remove(node)
+    told = [v for v in graph.value_info if v.name not in small]  # an entry without a shape would hide the constant's
+    del graph.value_info[:]
+    graph.value_info.extend(told)

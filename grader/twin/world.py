@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorrt_rtx as trt
@@ -15,6 +16,8 @@ Log = Callable[[trt.ILogger.Severity, str], None]
 _ERROR = trt.ILogger.Severity.ERROR
 #: What the audit keeps of a call's runs.
 MOST_RUNS, MOST_ARRAYS, MOST_RUN_BYTES = 200, 2000, 512 << 20
+#: An input of so many bytes that is the same as in the run before is kept, and told, once.
+_LARGE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ class World:
 
     def record(self, run: Run) -> None:
         """Keep a run for the audit. A loop's older ones go, so that the audit stays of a size that can be sent."""
+        before = self.runs[-1].inputs if self.runs else {}
+        for name, array in run.inputs.items():
+            same = before.get(name)
+            if (
+                array.nbytes >= _LARGE
+                and same is not None
+                and same.dtype == array.dtype
+                and np.array_equal(same, array)
+            ):
+                run.inputs[name] = same
         self.runs.append(run)
         while not self._audit_fits():
             self.runs.pop(0)
@@ -50,8 +63,21 @@ class World:
         self.runs.clear()
         self.dropped_runs = 0
 
+    def told_runs(self) -> list[dict[str, Any]]:
+        """The runs for the audit: "as_before" names the inputs that are those of the run before, and left out."""
+        told = []
+        for number, run in enumerate(self.runs):
+            before = self.runs[number - 1].inputs if number else {}
+            shared = [
+                name for name, array in run.inputs.items() if array.nbytes >= _LARGE and before.get(name) is array
+            ]
+            inputs = {name: array for name, array in run.inputs.items() if name not in shared}
+            told.append(dict(vars(run)) | {"inputs": inputs, "as_before": shared})
+        return told
+
     def _audit_fits(self) -> bool:
-        arrays = [a for run in self.runs for a in (*run.inputs.values(), *run.outputs.values())]
+        kept = {id(a): a for run in self.runs for a in (*run.inputs.values(), *run.outputs.values())}
+        arrays = kept.values()
         return (
             len(self.runs) <= MOST_RUNS
             and len(arrays) <= MOST_ARRAYS

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from grader.inside.trtprep_worker import wire
+from grader.processes.candidate import whole_runs
 
 KEY = b"key of the tests"
 _ZYGOTE = Path(__file__).with_name("zygote.py")
@@ -145,7 +146,7 @@ class Twin:
         device.close()
         return Outcome(
             *(told.get(k) for k in ("value", "type", "message", "line", "trace", "printed")),
-            tuple(audit["findings"]), tuple(audit["runs"]), audit["builds"],
+            tuple(audit["findings"]), whole_runs(audit["runs"]), audit["builds"],
             tuple(map(tuple, audit["log"])), _marks(text),
         )  # fmt: skip
 
