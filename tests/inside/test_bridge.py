@@ -19,7 +19,10 @@ from grader.inside.trtprep_worker.bridge import TABLE, entries, install
 
 STRONGLY_TYPED_10 = 1 << 1  # what a candidate's TensorRT 10 code passes
 DataType = enum.Enum("DataType", "FLOAT HALF INT8 INT32")
-LayerType = enum.Enum("LayerType", "CONSTANT SHAPE CAST IDENTITY SHUFFLE CONVOLUTION ACTIVATION QUANTIZE DEQUANTIZE")
+LayerType = enum.Enum(
+    "LayerType", "CONSTANT SHAPE CAST IDENTITY SHUFFLE CONVOLUTION ACTIVATION NORMALIZATION QUANTIZE DEQUANTIZE"
+)
+NUMPY = {DataType.FLOAT: np.float32, DataType.HALF: np.float16, DataType.INT32: np.int32}
 BuilderFlag = enum.Enum("BuilderFlag", "FP16 INT8 PREFER_PRECISION_CONSTRAINTS")
 
 
@@ -31,7 +34,10 @@ class Tensor:
 
 
 class Layer:
-    """A layer that reads these tensors and whose outputs say that they are of these types."""
+    """A layer that reads these tensors and whose outputs are of these types.
+
+    8.6 says so of casts and constants only once they have their own class, and calls their outputs float32 till then.
+    """
 
     made = itertools.count()
 
@@ -50,13 +56,26 @@ class Layer:
         return self.outputs[index]
 
     def get_output_type(self, index: int) -> DataType:
-        return self._types[index]
+        told = self._types[index]
+        return DataType.FLOAT if told == DataType.HALF and self.type in (LayerType.CAST, LayerType.CONSTANT) else told
 
     def output_type_is_set(self, index: int) -> bool:
         return self._sets
 
     def set_output_type(self, index: int, dtype: DataType) -> None:
         self.set_types[index] = dtype
+
+
+class CastLayer(Layer):
+    @property
+    def to_type(self) -> DataType:
+        return self._types[0]
+
+
+class ConstantLayer(Layer):
+    @property
+    def weights(self) -> np.ndarray:
+        return np.zeros(1, NUMPY[self._types[0]])
 
 
 class Network:
@@ -154,7 +173,7 @@ def tensorrt(version: str) -> Any:
         def build_serialized_network(self, network: Network, config: Config) -> tuple[Network, Config]:
             return network, config
 
-    module.Builder = Builder
+    module.Builder, module.ICastLayer, module.IConstantLayer = Builder, CastLayer, ConstantLayer
     module.ICudaEngine, module.IExecutionContext = _runtime_8()
     module.Weights = _weights_8()
     module.EngineInspector, module.OnnxParser, module.ParserError = Inspector, *_parser_8()
@@ -300,6 +319,7 @@ def test_8_pins_what_the_graph_computes_in_float32_and_nothing_else() -> None:
     pinned = [Layer(kind, DataType.FLOAT) for kind in (LayerType.CONVOLUTION, LayerType.ACTIVATION)]
     moves = [Layer(k, DataType.FLOAT) for k in (LayerType.CONSTANT, LayerType.CAST, LayerType.SHUFFLE, LayerType.SHAPE)]
     others = [
+        Layer(LayerType.NORMALIZATION, DataType.FLOAT),
         Layer(LayerType.CONVOLUTION, DataType.HALF),
         Layer(LayerType.CONVOLUTION, DataType.FLOAT, DataType.HALF),
         Layer(LayerType.ACTIVATION, DataType.INT32),

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from . import torchaudio_stand_in
 
 _TWIN = Path(__file__).resolve().parents[1] / "twin"
@@ -93,30 +95,48 @@ def _strongly_typed_8(trt: ModuleType) -> None:
 def _types_8(trt: ModuleType, network: Any, layers: list[Any]) -> dict[str, Any]:
     """The type of every tensor as a strongly typed network would have it, by the tensor's name.
 
-    8.6 calls what comes out of a layer float32 even where float16 goes in, so the types are followed from where they
-    are said: at the network's inputs, constants, casts, and outputs whose type was set.
+    8.6 calls what comes out of a layer float32, of a cast to float16 and of a constant too, so the types are followed
+    from where they are said: at the network's inputs, casts, constants' weights, and outputs whose type was set.
     """
     floats = (trt.DataType.FLOAT, trt.DataType.HALF)
-    says = (trt.LayerType.CONSTANT, trt.LayerType.CAST)
     inputs = (network.get_input(i) for i in range(network.num_inputs))
     types = {tensor.name: tensor.dtype for tensor in inputs}
     for layer in layers:
         given = (layer.get_input(i) for i in range(layer.num_inputs))
         flowing = [k for t in given if t is not None and (k := types.get(t.name, t.dtype)) in floats]
+        own = _said_8(trt, layer)
         for index in range(layer.num_outputs):
-            told = layer.get_output_type(index)
-            said = layer.type in says or layer.output_type_is_set(index) or told not in floats
+            told = own or layer.get_output_type(index)
+            said = own or layer.output_type_is_set(index) or told not in floats
             if (tensor := layer.get_output(index)) is not None:
                 types[tensor.name] = told if said or not flowing else flowing[0]
     return types
 
 
+def _said_8(trt: ModuleType, layer: Any) -> Any:
+    """The type of what comes out of a cast or a constant of floats; None of others."""
+    if layer.type == trt.LayerType.CAST:
+        layer.__class__ = trt.ICastLayer  # a network returns the base class
+        return layer.to_type
+    if layer.type == trt.LayerType.CONSTANT:
+        layer.__class__ = trt.IConstantLayer
+        return trt.DataType.HALF if layer.weights.dtype == np.float16 else None
+    return None
+
+
 def _keep_float32(trt: ModuleType, layers: list[Any], types: dict[str, Any]) -> None:
-    """With FP16 allowed, 8.6 would take it anywhere: layers that the graph computes in float32 stay there."""
-    moves_data = (trt.LayerType.CONSTANT, trt.LayerType.SHAPE, trt.LayerType.CAST, trt.LayerType.SHUFFLE)
+    """With FP16 allowed, 8.6 would take it anywhere: layers that the graph computes in float32 stay there.
+
+    But for normalisations, which 8.6 computes in float32 by itself: with one of them pinned, it finds no float16 kernel
+    for the region around them, and takes float32 for all of it (Whisper's decoder on an H100: twice the time).
+    """
+    kinds = trt.LayerType
+    moves_data = (kinds.CONSTANT, kinds.SHAPE, kinds.CAST, kinds.SHUFFLE)
     for layer in layers:
         outputs = [tensor for i in range(layer.num_outputs) if (tensor := layer.get_output(i)) is not None]
-        if layer.type not in moves_data and outputs and all(types[t.name] == trt.DataType.FLOAT for t in outputs):
+        if layer.type in moves_data or layer.type == kinds.NORMALIZATION:
+            continue
+        if outputs and all(types[t.name] == trt.DataType.FLOAT for t in outputs):
             layer.precision = trt.DataType.FLOAT
             for index in range(layer.num_outputs):  # or a sum of float32 could still be stored in float16
                 layer.set_output_type(index, trt.DataType.FLOAT)
