@@ -1,0 +1,268 @@
+"""Both sides in turns, and what is told of them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import select
+import statistics
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.speech.inputs import CHECKED, WORKLOADS, References, greedy_labels, models, timed
+from tests.benchmarks.speech.tensorrt_side import Speech, build, start_tensorrt, whisper_shapes
+
+BEGAN = time.monotonic()
+
+
+class _Server:
+    """The process that has PyTorch's contenders."""
+
+    def __init__(self, python: str, references: Path, plans: Path) -> None:
+        env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH", "PYTHONHOME")}
+        env |= {"TORCHINDUCTOR_CACHE_DIR": str(plans / "inductor"), "TRTPREP_CACHE": str(models().parent)}
+        argv = [python, "-m", "tests.benchmarks.speech", "serve", str(references)]
+        self._log = (plans / "torch.log").open("ab")
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=env)
+
+    def ask(self, request: dict[str, Any], seconds: float) -> Any:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(json.dumps(request).encode() + b"\n")
+        stdin.flush()
+        if not select.select([stdout], [], [], seconds)[0]:
+            self._process.kill()
+            raise TimeoutError(f"PyTorch did not answer within {seconds:.0f} s")
+        line = stdout.readline()
+        if not line:
+            raise ConnectionError("PyTorch's process ended: see torch.log among the plans")
+        answer = json.loads(line)
+        if isinstance(answer, dict) and "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._process.kill()
+        self._log.close()
+
+
+class Bench:
+    """All parts in order; each may fail by itself."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.results = options, {}
+        if options.json.exists():
+            self.results = json.loads(options.json.read_text())
+        options.plans.mkdir(parents=True, exist_ok=True)
+        self.references = References(options.references)
+        self.trt = start_tensorrt()
+        self.server: _Server | None = None
+
+    def left(self) -> float:
+        return self.options.limit - (time.monotonic() - BEGAN)
+
+    def say(self, key: str, text: str, **figures: Any) -> None:
+        print(f"[{time.monotonic() - BEGAN:6.1f} s] {key}: {text}", flush=True)
+        self.results[key] = {"text": text, **figures}
+        self.options.json.parent.mkdir(parents=True, exist_ok=True)
+        self.options.json.write_text(json.dumps(self.results, indent=1))
+
+    def need(self, seconds: float) -> None:
+        if self.left() < seconds:
+            raise TimeoutError(f"left out: {self.left():.0f} s are left, it may need {seconds:.0f}")
+
+    @contextlib.contextmanager
+    def part(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (one part's failure must not cost the others their time on a GPU)
+            traceback.print_exc()
+            self.say(f"{key} FAILED", f"{type(error).__name__}: {error}"[:600])
+
+    def run(self) -> None:
+        wanted = self.options.parts.split(",")
+        names = self.trt.__version__, self.torch_name()
+        self.say("device", f"TensorRT {names[0]}, {names[1]}")
+        parts = {
+            "whisper1": lambda: self.whisper(1),
+            "ctc1": lambda: self.ctc(1),
+            "whisper16": lambda: self.whisper(16),
+            "ctc16": lambda: self.ctc(16),
+        }
+        for name, part in parts.items():
+            if name in wanted:
+                part()
+        if self.server is not None:
+            self.server.close()
+
+    def torch_name(self) -> str:
+        import torch
+
+        return f"PyTorch {torch.__version__}, {torch.cuda.get_device_name()}"
+
+    def plan(self, name: str) -> Path:
+        return Path(self.options.plans, f"{name}.plan")
+
+    def built(self, name: str, onnx: str, profile: Any, level: int | None, needs: float) -> None:
+        with self.part(f"build {name}"):
+            self.need(needs)
+            if self.plan(name).exists():
+                return
+            seconds = build(self.trt, onnx, profile, self.plan(name), level)
+            size = self.plan(name).stat().st_size / 1e6
+            self.say(f"build {name}", f"parses; built in {seconds:.1f} s at level {level or 3}, {size:.1f} MB")
+
+    def build_encoder(self, batch: int) -> None:
+        shapes = {"mel": ((batch, 80, 3000),) * 3}
+        self.built(f"encoder{batch}", "whisper_tiny_en_encoder-fp16.onnx", shapes, self.options.level, 40)
+
+    def whisper(self, batch: int) -> None:
+        self.build_encoder(batch)
+        name = f"decoder{batch}"
+        shapes = whisper_shapes(batch)
+        self.built(name, "whisper_tiny_en_decoder-fp16.onnx", shapes, self.options.level, 60)
+        side = Speech(self.trt, self.references)
+        with self.part(f"whisper {batch} plans"):
+            self.need(5)
+            plans = self.plan(f"encoder{batch}").read_bytes(), self.plan(name).read_bytes()
+            if batch == 1:
+                self.check_whisper(side, plans)
+            for workload in (w for w in WORKLOADS if w.split()[0] == str(batch)):
+                clips = WORKLOADS[workload]
+                encoder = {
+                    f"TensorRT{' graph' * g}": lambda g=g, clips=clips: side.encoder(plans[0], clips, bool(g))
+                    for g in (0, 1)
+                }
+                whole = {
+                    f"TensorRT{' graph' * g}": lambda g=g, clips=clips: side.whisper(*plans, clips, bool(g))
+                    for g in (0, 1)
+                }
+                self.compare("whisper", workload, whole)
+                if workload != "1 long":
+                    self.compare("encoder", workload, encoder)
+
+    def check_whisper(self, side: Speech, plans: tuple[bytes, bytes]) -> None:
+        for clip in CHECKED:
+            with self.part(f"logits {clip}"):
+                self.need(5)
+                want = self.references[f"logits/{clip}"]
+                error = np.abs(side.logits(*plans, clip) - want).max(1)
+                share, largest = error.max() / np.abs(want).max(), np.abs(want).max()
+                text = (
+                    f"largest difference {error.max():.4f}, logits up to {largest:.1f}: {share:.2e} of that; by step "
+                )
+                self.say(f"logits {clip}", text + " ".join(f"{e:.4f}" for e in error), share=float(share))
+            with self.part(f"text {clip}"):
+                self.need(5)
+                found = side.whisper(*plans, (clip,), False)()[0]
+                same = found == self.references[f"tokens/{clip}"].tolist()
+                self.say(f"text {clip}", f"{'identical to' if same else 'DIFFERS from'} ONNX Runtime's: {found}")
+
+    def ctc(self, batch: int) -> None:
+        longest = 480000
+        shapes = {
+            "waveform": ((batch, 8000), (batch, 160000), (batch, longest)),
+            "waveform_lengths": ((batch,),) * 3,
+        }
+        self.built(f"ctc{batch}", "phoneme_ctc-fp16.onnx", shapes, self.options.ctc_level, 60)
+        side = Speech(self.trt, self.references)
+        with self.part(f"ctc {batch} plan"):
+            self.need(5)
+            plan = self.plan(f"ctc{batch}").read_bytes()
+            for clip in CHECKED if batch == 1 else ():
+                call, log_probs, lengths = side.ctc(plan, (clip,), False)
+                same = greedy_labels(call(), lengths)[0] == self.references[f"labels/{clip}"].tolist()
+                want = self.references[f"log_probs/{clip}"]
+                error = np.abs(log_probs[0].cpu().numpy() - want).max()
+                text = f"largest difference {error:.4f}, of {np.abs(want).max():.1f}; labels identical: {same}"
+                self.say(f"log_probs {clip}", text)
+            for workload in (w for w in WORKLOADS if w.split()[0] == str(batch)):
+                clips = WORKLOADS[workload]
+                calls = {
+                    f"TensorRT{' graph' * g}": lambda g=g, clips=clips: side.ctc(plan, clips, bool(g))[0]
+                    for g in (0, 1)
+                }
+                self.compare("ctc", workload, calls)
+
+    def compare(self, model: str, workload: str, made: dict[str, Callable[[], Callable[[], Any]]]) -> None:
+        """Time all contenders in turn, and print each one's times and its ratio to TensorRT's best."""
+        import torch
+
+        clips, key = WORKLOADS[workload], f"{model} {workload}"
+        kind = {"whisper": "tokens", "ctc": "labels"}.get(model)
+        want = [self.references[f"{kind}/{name}"].tolist() for name in clips] if kind else None
+        timers: dict[str, Callable[[], float]] = {}
+        for name, make in made.items():
+            with self.part(f"{key} {name}"):
+                self.need(5)
+                call = make()
+                for _ in range(4):
+                    result = call()
+                if model == "ctc":
+                    result = greedy_labels(result, self.references.waves(clips)[1])
+                self.agree(f"{key} {name}", result, want)
+                timers[name] = lambda call=call: timed(torch, call)
+        ways = self.options.ways.split(",")
+        for way in ways:  # may grow on the way
+            with self.part(f"{key} {way}"):
+                self.need(10)
+                if self.server is None:
+                    self.server = _Server(self.options.torch_python, self.options.references, self.options.plans)
+                name = f"{key} {way}"
+                request = {"name": name, "model": model, "workload": workload, "way": way}
+                try:
+                    answer = self.server.ask({"make": request}, min(self.left(), 180))
+                except (TimeoutError, OSError):
+                    self.server = None  # a new one for the next contender
+                    raise
+                self.agree(name, answer["answer"], want)
+                if answer["cudagraph_skips"]:
+                    self.say(f"{name} skips", f"{answer['cudagraph_skips']} CUDA graphs were skipped: see torch.log")
+                    if "compile-graph" not in ways:
+                        ways.append("compile-graph")
+                print(f"    {name}: ready in {answer['seconds']:.1f} s", flush=True)
+                server = self.server
+                timers[way] = lambda name=name, server=server: server.ask({"time": name}, 60)
+        times: dict[str, list[float]] = {name: [] for name in timers}
+        order = list(timers)
+        until = time.monotonic() + self.options.seconds
+        with self.part(key):
+            self.need(2)
+            for turn in range(self.options.repeat):
+                if turn >= 8 and time.monotonic() > until:
+                    break
+                for name in order[turn % len(order) :] + order[: turn % len(order)]:
+                    times[name].append(timers[name]())
+        with self.part(f"{key} figures"):
+            times = {name: found for name, found in times.items() if len(found) > 1}
+            self.tell(key, self.references.seconds(clips), times)
+
+    def agree(self, key: str, result: Any, want: list[list[int]] | None) -> None:
+        if want is not None and result != want:
+            odd = sum(a != b for a, b in zip(result, want, strict=True))
+            self.say(f"{key} answers", f"{odd} of {len(want)} differ from ONNX Runtime's: {result if odd < 3 else ''}")
+
+    def tell(self, key: str, seconds: float, times: dict[str, list[float]]) -> None:
+        ours = [name for name in times if name.startswith("TensorRT")]
+        best = min(ours or times, key=lambda name: statistics.median(times[name]))
+        for name, found in times.items():
+            low, middle, high = statistics.quantiles(found, n=4)
+            ratios = statistics.quantiles([a / b for a, b in zip(found, times[best], strict=False)], n=4)
+            text = (
+                f"{middle:.3f} ms ({low:.3f} to {high:.3f}), {seconds / middle * 1e3:.0f} s of audio per s; "
+                f"{ratios[1]:.2f} ({ratios[0]:.2f} to {ratios[2]:.2f}) times {best}'s time, {len(found)} runs"
+            )
+            self.say(f"{key} | {name}", text, ms=found, audio_seconds=seconds, ratios=ratios, against=best)
