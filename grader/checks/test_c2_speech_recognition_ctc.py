@@ -18,7 +18,7 @@ from grader.fixtures.speech.phoneme_ctc import RATE, WORD_BOUNDARY, greedy, phon
 from grader.fixtures.speech.private_cuts import cuts, reference_log_probs
 from grader.fixtures.speech.private_model import TwoInputs
 from grader.fixtures.speech.words import edit_distance
-from grader.judging.judge import close, expect_raises, fail, fp32
+from grader.judging.judge import array, close, expect_raises, fail, fp32
 from grader.plugin import Call, Recorder
 from grader.processes.candidate import GivenFile, Returned
 from grader.processes.runner import Runner
@@ -31,6 +31,7 @@ SPEECH = {
 }
 SECONDS = (1.6, 0.5, 3.1, 0.8)  # of the clips in one call, and a little more: few shapes, since each new one costs time
 LEAST = -20  # log-probability: TensorRT takes the logarithm of a softmax, which far below this is 0
+MOST_FRAMES = 0.02  # error of log_probs that half of the frames stay below; 0.0024 was the most in 60 clips
 ERROR_RATE = 0.01  # of phonemes that ONNX Runtime hears otherwise in the same clips; two in any case: float16 rounds
 
 
@@ -46,10 +47,14 @@ def test_every_input_gets_the_shapes_that_were_asked_for(call: Call, runner: Run
     built = _plan(call("build_engine", GivenFile("model.onnx", onnx), _listed(profile), seconds=60).value)
     _has_profile(runner, built, profile)
     if speech:
-        (clip,) = cuts(rng, [0.6])
+        (clip,) = cuts(rng, SECONDS[:1])
         got = runner.run(built, {"waveform": clip[None], "waveform_lengths": np.array([len(clip)], np.int32)})
-        found, want = (np.maximum(x, LEAST) for x in (got["log_probs"][0], reference_log_probs(clip)))
-        close(found, want, f"log_probs of the engine of {name}", within=2e-2)
+        want = reference_log_probs(clip)
+        found = array(got["log_probs"][0], f"log_probs of the engine of {name}", dtype="float32", shape=want.shape)
+        # In float16 a frame between two sounds may come out otherwise; most frames may not.
+        errors = np.abs(np.maximum(found, LEAST) - np.maximum(want, LEAST)).max(axis=1) / -LEAST
+        if (typical := float(np.median(errors))) > MOST_FRAMES:
+            fail(f"log_probs of the engine of {name} are off by {typical:.2g} in half of the frames, not by rounding")
         return
     for bound in (0, 2):
         inputs = model.inputs(rng, bound)
