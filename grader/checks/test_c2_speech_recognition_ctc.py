@@ -49,10 +49,10 @@ def test_every_input_gets_the_shapes_that_were_asked_for(call: Call, runner: Run
     if speech:
         (clip,) = cuts(rng, SECONDS[:1])
         got = runner.run(built, {"waveform": clip[None], "waveform_lengths": np.array([len(clip)], np.int32)})
-        want = reference_log_probs(clip)
-        found = array(got["log_probs"][0], f"log_probs of the engine of {name}", dtype="float32", shape=want.shape)
+        told = reference_log_probs(clip)
+        found = array(got["log_probs"][0], f"log_probs of the engine of {name}", dtype="float32", shape=told.shape)
         # In float16 a frame between two sounds may come out otherwise; most frames may not.
-        errors = np.abs(np.maximum(found, LEAST) - np.maximum(want, LEAST)).max(axis=1) / -LEAST
+        errors = np.abs(np.maximum(found, LEAST) - np.maximum(told, LEAST)).max(axis=1) / -LEAST
         if (typical := float(np.median(errors))) > MOST_FRAMES:
             fail(f"log_probs of the engine of {name} are off by {typical:.2g} in half of the frames, not by rounding")
         return

@@ -58,9 +58,9 @@ class Evidence:
     failed_configs: tuple[dict[str, Any], ...] = ()  #: the same of builds that gave no plan
     #: what the device was asked to do, in order: "do" (alloc, free, htod, htod_async, dtoh, dtoh_async, dtod, memset,
     #: launch, event_record, event_wait, stream_sync, event_sync, context_sync, capture_begin, capture_end,
-    #: graph_instantiate, graph_update, graph_launch), "stream", "bytes", "line", and "captured": written down in a
-    #: capture instead of done. What a graph's launch runs is that one entry. "bytes" of event_record and event_wait is
-    #: the event's number.
+    #: graph_instantiate, graph_update, graph_launch, elementwise), "stream", "bytes", "line", and "captured": written
+    #: down in a capture instead of done. What a graph's launch runs is that one entry. "bytes" of event_record and
+    #: event_wait is the event's number.
     log: tuple[dict[str, Any], ...] = ()
     dropped_log: int = 0  #: entries that the log had no room for
 

@@ -51,10 +51,10 @@ class Configs:
             kept.pop(id(config), None)
 
     def profiles(self, config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> tuple[dict[str, Any], ...]:
-        """For each profile: input name -> (min, opt, max), of those inputs that it names."""
-        inputs = [network.get_input(i).name for i in range(network.num_inputs)]
+        """For each profile: input name -> (min, opt, max), of those inputs that it names (a shape input's values)."""
+        inputs = [network.get_input(i) for i in range(network.num_inputs)]
         return tuple(
-            {name: shapes for name in inputs if (shapes := _shapes(profile, name))}
+            {tensor.name: three for tensor in inputs if (three := _three(profile, tensor))}
             for profile in self._profiles.get(id(config), ())
         )
 
@@ -89,5 +89,7 @@ class Configs:
         self.failed.clear()
 
 
-def _shapes(profile: trt.IOptimizationProfile, name: str) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(shape) for shape in profile.get_shape(name))
+def _three(profile: trt.IOptimizationProfile, tensor: trt.ITensor) -> tuple[tuple[int, ...], ...]:
+    """TensorRT asks for shapes as it does for values; where none were set there are none."""
+    three = profile.get_shape_input(tensor.name) if tensor.is_shape_tensor else profile.get_shape(tensor.name)
+    return tuple(tuple(one) for one in three)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorrt_rtx as trt
+
+from grader.inside.trtprep_worker.addresses import DEVICE_START, DEVICE_STOP
 
 from .context_memory import ALIGN, ContextMemory
+from .context_shapes import ContextShapes, bytes_of
 from .executor import NUMPY, ExecutionError
 from .layers import Unsupported
 from .memory import Span
@@ -28,86 +29,48 @@ _UNSETTLED = (
 )
 
 
-class IExecutionContext:
+class IExecutionContext(ContextShapes):
     def __init__(self, world: World, engine: ICudaEngine, managed: bool = False) -> None:
         world.driver.forbid_in_capture("the making of an execution context")
-        self._world = world
-        self.engine = engine
+        super().__init__(world, engine)
         self.name = ""
-        self.active_optimization_profile = 0
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._refused: dict[str, str] = {}
         self._addresses: dict[str, int] = {}
+        self._consumed = 0  #: the event that says that a run no longer needs its inputs
+        self._allocated: set[str] = set()  #: outputs whose memory an allocator of the client's gives
         self._settled: tuple[int, dict[str, tuple[int, ...]]] | None = None  #: profile and shapes of the last plain run
         self._memory = ContextMemory(world, engine.description.traced.activation_bytes, managed)
 
-    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
-        self._world.driver.streams.get(stream_handle)
-        if not 0 <= profile_index < self.engine.num_optimization_profiles:
-            self._world.refuse("IExecutionContext::setOptimizationProfileAsync", f"there is no profile {profile_index}")
-            return False
-        self.active_optimization_profile = profile_index
-        self._shapes.clear()
-        self._refused.clear()
-        return True
-
-    def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
-        where = "IExecutionContext::setInputShape"
+    def set_output_allocator(self, name: str, given: bool) -> bool:
+        """Whether an allocator of the client's gives the memory of an output; the allocator itself stays there."""
+        where = "IExecutionContext::setOutputAllocator"
         tensor = self._named(name, where)
         if tensor is None:
             return False
-        if not tensor.is_input:
-            self._world.refuse(where, f"tensor {name!r} is an output: its shape follows from the inputs")
+        if tensor.is_input:
+            self._world.refuse(where, f"tensor {name!r} is an input: only outputs have allocators")
             return False
-        wanted = tuple(int(d) for d in shape)
-        low, _, high = self.engine.bounds(name, self.active_optimization_profile)
-        fits = len(wanted) == len(low) and all(a <= d <= b for a, d, b in zip(low, wanted, high, strict=True))
-        if not fits:
-            problem = f"input {name!r}: shape {wanted} is outside the profile, {low} to {high}"
-            self._refused[name] = problem
-            self._world.refuse(where, problem)
-            return False
-        self._refused.pop(name, None)
-        self._shapes[name] = wanted
+        (self._allocated.add if given is True else self._allocated.discard)(name)
         return True
 
-    def get_tensor_shape(self, name: str) -> trt.Dims:
-        tensor = self.engine.io.get(name)
-        if tensor is None:
-            self._world.refuse("IExecutionContext::getTensorShape", f"no tensor is named {name!r}")
-            return trt.Dims()
-        if tensor.is_input:
-            return trt.Dims(self._shapes.get(name, tensor.shape))
-        inputs = self._input_shapes()
-        return trt.Dims(tensor.shape if inputs is None else self.engine.shapes.outputs(inputs).get(name, tensor.shape))
-
-    def get_tensor_strides(self, name: str) -> trt.Dims:
-        shape = tuple(self.get_tensor_shape(name))
-        return trt.Dims([math.prod(shape[i + 1 :]) if min(shape) >= 0 else -1 for i in range(len(shape))])
-
-    def get_max_output_size(self, name: str) -> int:
-        tensor = self.engine.io.get(name)
-        if tensor is None or tensor.is_input:
-            return -1
-        largest = {
-            n: self.engine.bounds(n, self.active_optimization_profile)[2]
-            for n, t in self.engine.io.items()
-            if t.is_input
-        }
-        shape = self.engine.shapes.outputs(largest)[name]
-        return -1 if -1 in shape else _bytes(tensor, shape)
-
-    @property
-    def all_binding_shapes_specified(self) -> bool:
-        return self._input_shapes() is not None
-
-    def infer_shapes(self) -> list[str]:
-        return [n for n, t in self.engine.io.items() if t.is_input and -1 in t.shape and n not in self._shapes]
+    def plan_outputs(self, stream_handle: int) -> list[tuple[str, int, int, list[int]]] | None:
+        """What the allocators must give for a run: name, address that was set, bytes, shape. None: refused."""
+        shapes = self._ready(stream_handle, "execute_async_v3")
+        if shapes is None:
+            return None
+        sizes = {n: bytes_of(self.engine.io[n], shapes[n]) for n in self.engine.io if n in self._allocated}
+        # NvInferRuntime.h, reallocateOutput: the size is "always positive, even for an empty tensor".
+        return [(n, self._addresses.get(n, 0), max(size, 1), list(shapes[n])) for n, size in sizes.items()]
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         if self._named(name, "IExecutionContext::setTensorAddress") is None:
             return False
         _need_address(address, f"set_tensor_address({name!r})")
+        if name in self.engine.host_inputs:
+            if DEVICE_START <= address < DEVICE_STOP:
+                message = f"shape input {name!r}: {address:#x} is device memory, but its values are read on the host"
+                raise Misuse("address", f"{message}: give the address of a NumPy array (array.ctypes.data)")
+            self._addresses[name] = address
+            return True
         if address % ALIGN:
             message = f"tensor {name!r}: the address {address:#x} is not a multiple of {ALIGN}, which TensorRT asks for"
             self._world.driver.finding(Misuse("alignment", f"{message}: start each tensor on such a boundary"))
@@ -116,6 +79,17 @@ class IExecutionContext:
 
     def get_tensor_address(self, name: str) -> int:
         return self._addresses.get(name, 0)
+
+    def set_input_consumed_event(self, event: int) -> bool:
+        """An event that every run from now on records; here once it is done with everything. 0: none."""
+        _need_address(event, "set_input_consumed_event")
+        if event:
+            self._world.driver.streams.need_event(event)
+        self._consumed = event
+        return True
+
+    def get_input_consumed_event(self) -> int:
+        return self._consumed
 
     def set_device_memory(self, memory: int, size: int) -> None:
         """The memory that the runs from now on compute in, of a context created as USER_MANAGED.
@@ -161,39 +135,44 @@ class IExecutionContext:
             driver.streams.synchronize(0)
         return done
 
-    def execute_async_v3(self, stream_handle: int) -> bool:
-        """Queue one run. False with a logged error where TensorRT says so; Misuse for bad memory."""
-        return self._enqueue(stream_handle, "execute_async_v3")
+    def execute_async_v3(self, stream_handle: int, outputs: Sequence[tuple[str, int]] = ()) -> bool:
+        """Queue one run. False with a logged error where TensorRT says so; Misuse for bad memory.
 
-    def _enqueue(self, stream_handle: int, what: str) -> bool:
+        ``outputs`` are the addresses that the allocators gave.
+        """
+        given = {}
+        for name, address in outputs:
+            _need_address(address, f"reallocate_output({name!r:.80})")
+            if name not in self._allocated:
+                raise ValueError(f"{name!r:.80} has no output allocator")
+            if address % ALIGN:
+                message = f"tensor {name!r}: the allocator gave {address:#x}, which is not a multiple of {ALIGN}"
+                self._world.driver.finding(Misuse("alignment", message))
+            given[name] = address
+        return self._enqueue(stream_handle, "execute_async_v3", given)
+
+    def _enqueue(self, stream_handle: int, what: str, given: dict[str, int] | None = None) -> bool:
         driver = self._world.driver
-        self._need_home(what)
-        driver.streams.get(stream_handle)
-        shapes = self._input_shapes()
-        if shapes is None:
-            unset = self.infer_shapes()
-            problem = next(iter(self._refused.values()), "")
-            problem = (
-                problem
-                or f"the shape of input {unset[0] if unset else '?'!r} was never set: call set_input_shape first"
-            )
-            return self._refuse(what, "shape", problem)
-        missing = [n for n in self.engine.io if not self._addresses.get(n)]
-        if missing:
-            problem = f"tensor {missing[0]!r} has no address: call set_tensor_address for every input and output"
+        all_shapes = self._ready(stream_handle, what)
+        if all_shapes is None:
+            return False
+        addresses = self._addresses | (given or {})
+        null = [n for n in given or {} if not addresses[n]]
+        if null:
+            return self._refuse(what, "no-address", f"the output allocator of {null[0]!r} gave no memory")
+        if given is not None and (missing := self._allocated - set(given)):
+            raise ValueError(f"no allocator gave the memory of {sorted(missing)[0]!r}")
+        unset = [n for n in self.engine.io if not addresses.get(n)]
+        if unset:
+            problem = f"tensor {unset[0]!r} has no address: call set_tensor_address for every input and output"
             return self._refuse(what, "no-address", problem)
-        problem, known = self._memory.problem()
-        if problem:
-            return self._refuse(what, "" if known else "context-memory", problem)
-        all_shapes = shapes | self.engine.shapes.outputs(shapes)
-        for name, shape in all_shapes.items():
-            if -1 in shape:
-                raise Unsupported(
-                    f"the twin cannot run this engine: the shape of output {name!r} depends on the inputs' values"
-                )
-        spans = {name: self._span(tensor, all_shapes[name]) for name, tensor in self.engine.io.items()}
+        host = self._host.values()
+        on_device = [t for n, t in self.engine.io.items() if n not in host]
+        spans = {t.name: self._span(t, all_shapes[t.name], addresses[t.name]) for t in on_device}
         reads = {n: s for n, s in spans.items() if self.engine.io[n].is_input}
         writes = {n: s for n, s in spans.items() if not self.engine.io[n].is_input}
+        shapes = {n: all_shapes[n] for n, t in self.engine.io.items() if t.is_input}
+        settled = shapes | {n: tuple(v.reshape(-1).tolist()) for n, v in host.items()}
         self._refuse_overlap(what, spans, set(writes))
         scratch = self._memory.given()
         if scratch is not None:
@@ -201,7 +180,7 @@ class IExecutionContext:
         address, line = self._memory.address, driver.line
 
         def run() -> None:
-            inputs = {name: self._load(name, span, all_shapes[name], line) for name, span in reads.items()}
+            inputs = {name: self._load(name, span, all_shapes[name], line) for name, span in reads.items()} | host
             outputs = self._compute(inputs, line)
             for name, span in writes.items():
                 data = np.ascontiguousarray(outputs[name])
@@ -217,14 +196,52 @@ class IExecutionContext:
             self._world.record(Run(self.engine.digest, inputs, outputs, line, address))
 
         if not driver.streams.capturing(stream_handle):
-            self._settled = (self.active_optimization_profile, shapes)
-        elif self._settled != (self.active_optimization_profile, shapes):
+            self._settled = (self.active_optimization_profile, settled)
+        elif self._settled != (self.active_optimization_profile, settled):
             driver.finding(Misuse("capture", f"{what}: {_UNSETTLED}"))
         touched = (self._memory.itself,) if scratch is None else (self._memory.itself, scratch)
         driver.enqueue(
             stream_handle, what, run, reads=tuple(reads.values()), writes=(*writes.values(), *touched)
         )  # fmt: skip
+        if self._consumed and what == "execute_async_v3":
+            driver.streams.event_record(self._consumed, stream_handle, line)
         return True
+
+    def _ready(self, stream_handle: int, what: str) -> dict[str, tuple[int, ...]] | None:
+        """The shapes of all tensors, or None where a run is refused for shapes, addresses or memory."""
+        driver = self._world.driver
+        self._need_home(what)
+        driver.streams.get(stream_handle)
+        shapes = self._input_shapes()
+        if shapes is None:
+            unset = self.infer_shapes()
+            problem = next(iter(self._refused.values()), "")
+            problem = (
+                problem
+                or f"the shape of input {unset[0] if unset else '?'!r} was never set: call set_input_shape first"
+            )
+            self._refuse(what, "shape", problem)
+            return None
+        missing = [n for n in self.engine.io if not self._addresses.get(n) and n not in self._allocated]
+        if missing:
+            problem = f"tensor {missing[0]!r} has no address: call set_tensor_address for every input and output"
+            self._refuse(what, "no-address", problem)
+            return None
+        problem, known = self._memory.problem()
+        if problem:
+            self._refuse(what, "" if known else "context-memory", problem)
+            return None
+        try:
+            all_shapes = shapes | self._host.outputs(shapes)
+        except ExecutionError as error:
+            self._refuse(what, "shape", f"the inputs' shapes and values do not fit: {error}")
+            return None
+        for name, shape in all_shapes.items():
+            if -1 in shape:
+                raise Unsupported(
+                    f"the twin cannot run this engine: the shape of output {name!r} depends on the inputs' values"
+                )
+        return all_shapes
 
     def _compute(self, inputs: dict[str, np.ndarray], line: str) -> dict[str, np.ndarray]:
         try:
@@ -275,22 +292,9 @@ class IExecutionContext:
                 )
                 raise Misuse("race", f"{message}: kernels write there while tensors are still needed")
 
-    def _named(self, name: str, where: str) -> IOTensor | None:
-        tensor = self.engine.io.get(name)
-        if tensor is None:
-            problem = f"no tensor is named {name!r:.200}; there are {', '.join(self.engine.io)}"
-            self._world.driver.finding(Misuse("tensor-name", problem))
-            self._world.refuse(where, problem)
-        return tensor
-
-    def _input_shapes(self) -> dict[str, tuple[int, ...]] | None:
-        """Shapes of all inputs, or None while one is unknown or was refused."""
-        found = {n: self._shapes.get(n, t.shape) for n, t in self.engine.io.items() if t.is_input}
-        return None if self._refused or any(-1 in shape for shape in found.values()) else found
-
-    def _span(self, tensor: IOTensor, shape: tuple[int, ...]) -> Span:
+    def _span(self, tensor: IOTensor, shape: tuple[int, ...], address: int) -> Span:
         what = f"tensor {tensor.name!r} ({tensor.dtype} {shape})"
-        return self._world.driver.memory.span(self._addresses[tensor.name], _bytes(tensor, shape), what)
+        return self._world.driver.memory.span(address, bytes_of(tensor, shape), what, mapped=True)
 
     def _load(self, name: str, span: Span, shape: tuple[int, ...], line: str) -> np.ndarray:
         dtype = NUMPY[self.engine.io[name].dtype]
@@ -298,16 +302,12 @@ class IExecutionContext:
             message = f"input {name!r} {shape} is read from memory that was not (all) written: copy it there first"
             self._world.driver.finding(Misuse("unwritten", message), line)
         if foreign := span.foreign(dtype):
-            message = (
-                f"input {name!r} is {dtype}, but the bytes copied to its address are {foreign}: convert the array first"
-            )
+            wanted = "bfloat16 (its bits as uint16)" if self.engine.io[name].dtype == "BF16" else dtype
+            message = f"input {name!r} is {wanted}, but the bytes copied to its address are {foreign}"
+            message = f"{message}: convert the array first"
             self._world.driver.finding(Misuse("dtype", message), line)
         raw = span.read()
         return (raw != 0 if dtype == "bool" else raw.view(dtype)).reshape(shape)
-
-
-def _bytes(tensor: IOTensor, shape: tuple[int, ...]) -> int:
-    return math.prod(shape) * np.dtype(NUMPY[tensor.dtype]).itemsize
 
 
 def _need_address(value: object, where: str) -> None:

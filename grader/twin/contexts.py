@@ -82,6 +82,9 @@ class Contexts:
         stack = self._stack()
         return stack[-1] if stack else None
 
+    def current_context_number(self) -> int:
+        return self.need_context("cuCtxGetCurrent")
+
     def need_context(self, what: str) -> int:
         """The current context. Raises Misuse when there is none."""
         context = self.current_context()

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .graph_commands import GraphCommands
 from .memory import MOST_BYTES, UNTYPED, Allocation, Span
 from .misuse import KINDS, Finding, Misuse
 from .operations import HostEnd, Operation
+from .ordered_memory import OrderedMemory
 from .streams import DEFAULT
 
 #: What a client may call, and nothing else.
@@ -29,7 +29,8 @@ COMMANDS = frozenset(
         "stream_wait_event", "event_create", "event_destroy", "event_record", "event_synchronize", "event_query",
         "event_elapsed", "host_alloc", "host_free", "set_device", "stream_begin_capture", "stream_end_capture",
         "stream_is_capturing", "exchange_capture_mode", "graph_nodes", "graph_instantiate", "graph_update",
-        "graph_upload", "graph_launch", "graph_destroy", "graph_exec_destroy",
+        "graph_upload", "graph_launch", "graph_destroy", "graph_exec_destroy", "elementwise",
+        "mem_alloc_async", "mem_free_async", "current_context_number", "map_host", "unmap_host",
     )
 )  # fmt: skip
 
@@ -44,7 +45,7 @@ class HostCopy:
 
 
 @dataclass
-class Driver(GraphCommands):
+class Driver(OrderedMemory):
     """One device and the process that uses it."""
 
     delivered: list[HostCopy] = field(default_factory=list)  #: since the last reply
@@ -68,6 +69,7 @@ class Driver(GraphCommands):
                 self._settle(allocation)
                 self.memory.free(allocation.address, f"{self.line}, where its context ended")
         self._contexts.discard(context)
+        self.streams.end_context(context)
         for stack in self._stacks.values():
             stack[:] = [c for c in stack if c != context]
 
@@ -171,17 +173,27 @@ class Driver(GraphCommands):
         self._did("memset", stream or DEFAULT, span.size, op)
 
     def memcpy_htod_async(
-        self, dest: int, data: bytes, dtype: str, copy: int, host: tuple[int, int, int], stream: int
+        self,
+        dest: int,
+        data: bytes,
+        dtype: str,
+        copy: int,
+        host: tuple[int, int, int],
+        stream: int,
+        mapped: bool = False,
     ) -> bool:
         """``host`` says which pinned memory ``data`` was read from: its number, its size, the offset.
 
-        True where the stream is capturing: the bytes of the launch will count, not these.
+        True where the stream is capturing: the bytes of the launch will count, not these. ``mapped``: no copy of the
+        candidate's, but the bytes of an input in mapped host memory, for the run that comes next.
         """
         self.need_context("cuMemcpyHtoDAsync")
-        span, pinned = self.memory.span(dest, len(data), "memcpy_htod_async"), self._host_span(host, len(data))
+        span = self.memory.span(dest, len(data), "memcpy_htod_async", mapped=mapped)
+        pinned = self._host_span(host, len(data))
         kept = b"" if self.streams.capturing(stream) else data
         op = self._submit(stream, self._to_device(span, pinned, dtype, kept, copy))
-        self._did("htod_async", stream, len(data), op)
+        if not mapped:
+            self._did("htod_async", stream, len(data), op)
         return op.captured
 
     def _to_device(self, span: Span, pinned: Span, dtype: str, data: bytes, copy: int) -> Operation:
@@ -203,13 +215,21 @@ class Driver(GraphCommands):
         return Operation("memcpy_htod_async", self.line, run, (pinned,), (span,), host=end)
 
     def memcpy_dtoh_async(
-        self, src: int, size: int, dtype: str, copy: int, host: tuple[int, int, int], stream: int
+        self,
+        src: int,
+        size: int,
+        dtype: str,
+        copy: int,
+        host: tuple[int, int, int],
+        stream: int,
+        mapped: bool = False,
     ) -> bool:
-        """True where the stream is capturing."""
+        """True where the stream is capturing. ``mapped`` as above, for an output of the run before."""
         self.need_context("cuMemcpyDtoHAsync")
-        span, pinned = self.memory.span(src, size, "memcpy_dtoh_async"), self._host_span(host, size)
+        span, pinned = self.memory.span(src, size, "memcpy_dtoh_async", mapped=mapped), self._host_span(host, size)
         op = self._submit(stream, self._to_host(span, pinned, dtype, copy))
-        self._did("dtoh_async", stream, size, op)
+        if not mapped:
+            self._did("dtoh_async", stream, size, op)
         return op.captured
 
     def _to_host(self, span: Span, pinned: Span, dtype: str, copy: int) -> Operation:
@@ -239,11 +259,11 @@ class Driver(GraphCommands):
     # -- streams and events
 
     def stream_create(self, flags: int) -> int:
-        self.need_context("cuStreamCreate")
-        return self.streams.create(flags)
+        return self.streams.create(flags, self.need_context("cuStreamCreate"))
 
-    def stream_destroy(self, stream: int) -> None:
-        self.streams.destroy(stream)
+    def stream_destroy(self, stream: int, finalizer: bool = False) -> None:
+        if not (finalizer and self.streams.is_gone(stream)):
+            self.streams.destroy(stream)
 
     def stream_synchronize(self, stream: int) -> None:
         self.refuse_waiting("a wait for a stream", stream)
@@ -273,11 +293,11 @@ class Driver(GraphCommands):
         self._did("context_sync")
 
     def event_create(self, flags: int) -> int:
-        self.need_context("cuEventCreate")
-        return self.streams.event_create(flags)
+        return self.streams.event_create(flags, self.need_context("cuEventCreate"))
 
-    def event_destroy(self, event: int) -> None:
-        self.streams.event_destroy(event)
+    def event_destroy(self, event: int, finalizer: bool = False) -> None:
+        if not (finalizer and self.streams.is_gone(event)):
+            self.streams.event_destroy(event)
 
     def event_record(self, event: int, stream: int) -> None:
         self.streams.event_record(event, stream, self.line)
@@ -345,7 +365,7 @@ class Driver(GraphCommands):
                 self.finding(misuse)
         self._call_off(0)
         for allocation in self.memory.live():
-            if allocation.address not in self._reported:
+            if allocation.address not in self._reported and not allocation.mapped:
                 self._reported.add(allocation.address)
                 message = (
                     f"{allocation.size} bytes of device memory were never freed: call free(), or let the allocation go"

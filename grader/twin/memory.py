@@ -15,6 +15,7 @@ import numpy as np
 from grader.inside.trtprep_worker.addresses import DEVICE_START
 from grader.inside.trtprep_worker.poison import poison
 
+from .layers import Unsupported
 from .misuse import Misuse
 
 TOTAL_BYTES = 4 << 30
@@ -24,6 +25,8 @@ _ALIGN = 512  # cuMemAlloc aligns to at least 256 bytes; 512 is what current dri
 _GUARD = 1 << 20
 #: One-byte types carry no hint of what is meant: a uint8 view is how raw bytes are passed around.
 UNTYPED = ("", "uint8", "int8", "bool")
+#: What arrays of BF16 are: NumPy has no such type, so its bits go as integers, or as the type that ml_dtypes adds.
+_BF16 = ("uint16", "int16", "bfloat16")
 
 #: Written parts of a run of bytes, ascending and apart: (start, stop, dtype's name or "").
 Parts = list[tuple[int, int, str]]
@@ -41,6 +44,7 @@ class Allocation:
     parts: Parts = field(default_factory=list)
     label: str = ""  #: what it is called where it is no plain allocation
     context: int = 0  #: the CUDA context that it belongs to
+    mapped: bool = False  #: stands for host memory of the candidate's, as an engine sees it
 
     @property
     def end(self) -> int:
@@ -99,7 +103,8 @@ class Span:
 
     def foreign(self, dtype: str) -> str:
         """A dtype that some of the bytes are said to have and that is not ``dtype``; "" when there is none."""
-        return next((t for _, _, t in self.parts() if t not in UNTYPED and t != dtype), "")
+        same = _BF16 if dtype in _BF16 else (dtype,)
+        return next((t for _, _, t in self.parts() if t not in UNTYPED and t not in same), "")
 
     def _mark(self, parts: Parts) -> None:
         kept: Parts = []
@@ -145,6 +150,12 @@ class Memory:
         return allocation
 
     def free(self, address: int, line: str) -> Allocation:
+        allocation = self.retire(address, line)
+        self.give_back(allocation)
+        return allocation
+
+    def retire(self, address: int, line: str) -> Allocation:
+        """From now on the address is freed memory's; work that was queued before still has the bytes."""
         allocation = self.find(address)
         if allocation is None or allocation.address != address:
             raise Misuse(
@@ -156,13 +167,19 @@ class Memory:
             message = f"{allocation.describe()} was freed twice, first at {allocation.freed}: free it in one place only"
             raise Misuse("free", message, error="cuMemFree failed: invalid argument")
         allocation.freed = line or "exit"
-        allocation.data, allocation.parts = np.empty(0, np.uint8), []
         del self._live[address]
-        self.used_bytes -= allocation.size
         return allocation
 
-    def span(self, address: int, size: int, what: str) -> Span:
-        """The live bytes at ``address``. Raises Misuse, naming ``what``, when they are not all there."""
+    def give_back(self, allocation: Allocation) -> None:
+        """The bytes themselves, of what was retired."""
+        allocation.data, allocation.parts = np.empty(0, np.uint8), []
+        self.used_bytes -= allocation.size
+
+    def span(self, address: int, size: int, what: str, *, mapped: bool = False) -> Span:
+        """The live bytes at ``address``. Raises Misuse, naming ``what``, when they are not all there.
+
+        ``mapped``: whether they may be mapped host memory's; otherwise that is Unsupported.
+        """
         if size < 0 or size > MOST_BYTES:
             raise Misuse("alloc", f"{what}: {size} bytes; the twin moves 0 to {MOST_BYTES} bytes at a time")
         allocation = self.find(address)
@@ -176,6 +193,8 @@ class Memory:
         if address + size > allocation.end:
             has = allocation.end - address
             raise Misuse("too-small", f"{what}: needs {size} bytes, but only {has} are left of {allocation.describe()}")
+        if allocation.mapped and not mapped:
+            raise Unsupported(f"{what}: the twin's mapped host memory is for tensors alone: use the host array here")
         return Span(allocation, address - allocation.address, size)
 
     def find(self, address: int) -> Allocation | None:

@@ -18,9 +18,8 @@ from .runtime import EngineInspector, ICudaEngine, Runtime
 
 #: Refused wherever they occur, and why.
 _CALLS_BACK = dict.fromkeys(
-    ("progress_monitor", "gpu_allocator", "error_recorder", "profiler", "temporary_allocator", "set_output_allocator",
-     "get_output_allocator", "set_debug_listener", "get_debug_listener", "build_serialized_network_to_stream",
-     "logger"),
+    ("progress_monitor", "gpu_allocator", "error_recorder", "profiler", "temporary_allocator",
+     "set_debug_listener", "get_debug_listener", "build_serialized_network_to_stream", "logger"),
     "it would have to call back into your process",
 )  # fmt: skip
 _FILES = dict.fromkeys(
@@ -50,7 +49,7 @@ _METHODS: dict[type, frozenset[str]] = {
             "get_tensor_components_per_element", "get_tensor_profile_shape", "create_execution_context",
             "create_execution_context_without_device_memory", "get_device_memory_size_for_profile",
             "get_device_memory_size_for_profile_v2", "create_engine_inspector",
-            "serialize", "__getitem__",
+            "serialize", "__getitem__", "get_tensor_profile_values", "host_tensors",
         }
     ),
     IExecutionContext: frozenset(
@@ -58,7 +57,8 @@ _METHODS: dict[type, frozenset[str]] = {
             "set_optimization_profile_async", "set_input_shape", "get_tensor_shape", "get_tensor_strides",
             "get_max_output_size",
             "infer_shapes", "set_device_memory", "update_device_memory_size_for_shapes",
-            "set_tensor_address", "get_tensor_address", "execute_v2", "execute_async_v3",
+            "set_tensor_address", "get_tensor_address", "execute_v2", "execute_async_v3", "set_output_allocator",
+            "plan_outputs", "set_shape_values", "set_input_consumed_event", "get_input_consumed_event",
         }
     ),
     EngineInspector: frozenset({"get_layer_information", "get_engine_information"}),

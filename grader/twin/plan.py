@@ -17,7 +17,7 @@ import struct
 from dataclasses import asdict, dataclass
 
 MAGIC = b"trtprep-twin"
-VERSION = 2
+VERSION = 3
 _FOOTER = struct.Struct("<QQQI32s12s")
 
 
@@ -27,12 +27,16 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class IOTensor:
-    """A network input or output. ``shape`` has -1 where dynamic; ``dtype`` is a `trt.DataType` name."""
+    """A network input or output. ``shape`` has -1 where dynamic; ``dtype`` is a `trt.DataType` name.
+
+    ``is_shape``: an input whose values decide shapes and lie on the host; its profiles are of values.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     is_input: bool
+    is_shape: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Description:
         return cls(
             data["name"],
             data["tensorrt"],
-            tuple(IOTensor(t["name"], t["dtype"], tuple(t["shape"]), t["is_input"]) for t in data["io"]),
+            tuple(IOTensor(**t | {"shape": tuple(t["shape"])}) for t in data["io"]),
             tuple({k: tuple(map(tuple, v)) for k, v in p.items()} for p in data["profiles"]),
             tuple(LayerInfo(**layer) for layer in data["layers"]),
             Traced.from_data(data["traced"]),

@@ -7,6 +7,7 @@ False or None is refused the same way here; what a GPU would not notice is a fin
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -130,8 +131,9 @@ class ICudaEngine:
         return trt.Dims(tensor.shape) if tensor else trt.Dims()
 
     def get_tensor_location(self, name: str) -> trt.TensorLocation:
+        """HOST for an input that is a shape tensor; what does not lie there is on the device."""
         self._tensor(name, "getTensorLocation")
-        return trt.TensorLocation.DEVICE
+        return trt.TensorLocation.HOST if name in self.host_inputs else trt.TensorLocation.DEVICE
 
     def get_tensor_format(self, name: str) -> trt.TensorFormat:
         self._tensor(name, "getTensorFormat")
@@ -146,7 +148,7 @@ class ICudaEngine:
 
     def is_shape_inference_io(self, name: str) -> bool:
         self._tensor(name, "isShapeInferenceIO")
-        return False
+        return name in self.host_inputs
 
     def get_tensor_bytes_per_component(self, name: str) -> int:
         tensor = self._tensor(name, "getTensorBytesPerComponent")
@@ -159,7 +161,24 @@ class ICudaEngine:
         tensor = self._tensor(name, "getProfileShape")
         if tensor is None or not tensor.is_input or not 0 <= profile_index < self.num_optimization_profiles:
             return []
+        if name in self.host_inputs:
+            return [trt.Dims(tensor.shape)] * 3
         return [trt.Dims(s) for s in self.bounds(name, profile_index)]
+
+    def get_tensor_profile_values(self, name: int, profile_index: str) -> list[list[int]]:
+        """(min, opt, max) of a shape input's values. The names are TensorRT's: the index of the profile comes first."""
+        index, tensor = name, profile_index
+        if tensor not in self.host_inputs or not 0 <= index < self.num_optimization_profiles:
+            self._world.refuse("ICudaEngine::getProfileTensorValuesV2", f"{tensor!r:.80} is no shape input")
+            return []
+        return [list(values) for values in self.bounds(tensor, index)]
+
+    def host_tensors(self) -> list[tuple[int, str, int]]:
+        """Index, name and bytes of each shape input, for the client, which reads their values."""
+        told = enumerate(self._io.values())
+        return [
+            (index, t.name, math.prod(t.shape) * np.dtype(NUMPY[t.dtype]).itemsize) for index, t in told if t.is_shape
+        ]
 
     def create_execution_context(
         self, strategy: trt.ExecutionContextAllocationStrategy = _STRATEGY.STATIC
@@ -189,8 +208,13 @@ class ICudaEngine:
     def io(self) -> dict[str, IOTensor]:
         return self._io
 
+    @property
+    def host_inputs(self) -> tuple[str, ...]:
+        """Inputs that are shape tensors."""
+        return tuple(n for n, t in self._io.items() if t.is_shape)
+
     def bounds(self, name: str, profile: int) -> tuple[tuple[int, ...], ...]:
-        """(min, opt, max) of an input; its own shape thrice where it is static."""
+        """(min, opt, max) of an input's shape, of a shape input's values; its own shape thrice where it is static."""
         profiles = self.description.profiles
         shape = self._io[name].shape
         return profiles[profile].get(name, (shape,) * 3) if profiles else (shape,) * 3

@@ -25,7 +25,7 @@ from .loaded import LoadedPlans
 from .misuse import Misuse
 from .models import checked
 from .runtime import ICudaEngine, IExecutionContext, Runtime, World
-from .walk import all_names, as_own_class, io_tensors, layer_infos, walk
+from .walk import all_names, as_own_class, io_tensors, layer_infos, refuse_what_crashes, walk
 
 _ERROR = trt.ILogger.Severity.ERROR
 #: Classes that the client may make.
@@ -136,6 +136,7 @@ class Session:
         """The real build; then, from the same network, what the twin needs to run it."""
         if not isinstance(network, trt.INetworkDefinition) or not isinstance(config, trt.IBuilderConfig):
             raise TypeError("build_serialized_network(network, config): a network and a builder config are needed")
+        refuse_what_crashes(network)
         with self._unlogged():
             described = self.configs.describe(config, network)
             profiles = self.configs.profiles(config, network)
@@ -235,7 +236,10 @@ class Session:
         if isinstance(value, np.ndarray):
             return value.copy()
         if isinstance(value, trt.Weights):
-            return value.numpy().copy()
+            array = value.numpy()
+            if not isinstance(array, np.ndarray):  # itself, for the types that NumPy lacks
+                raise Unsupported(f"the twin cannot hand out weights of type {value.dtype.name}")
+            return array.copy()
         if isinstance(value, _VALUES):
             return {"@": "dims", "values": list(value)}
         if isinstance(value, trt.Permutation):

@@ -10,6 +10,7 @@ from onnx import shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from .executor import ExecutionError, Executor
+from .flat import CHOICE, flattened, has_control
 
 _SMALL = 1024  # constants up to this many elements may be shapes or indices that inference must see
 _MOST_KNOWN = 256
@@ -20,7 +21,12 @@ class ShapeRules:
 
     def __init__(self, network: bytes, executor: Executor) -> None:
         model = onnx.load_from_string(network)
-        self._executor = executor
+        self._measured: Executor | None = executor
+        self._flat = b""
+        if has_control(model):  # its loops might not end when it is filled with zeros
+            model = flattened(model)
+            self._measured, self._flat = None, model.SerializeToString()
+        self._choices = [i.name for i in model.graph.input if i.name.startswith(CHOICE)]
         self._types = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
         large = [c for c in model.graph.initializer if math.prod(c.dims) > _SMALL]
         for constant in large:
@@ -69,18 +75,24 @@ class ShapeRules:
 
     def _measure(self, inputs: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         """Runs the network on two fillings: where the results' shapes differ, they depend on the values."""
-        zeros = self._shapes_when_filled(inputs, 0)
+        zeros = self._shapes_when_filled(inputs, 0, False)
         try:
-            ones = self._shapes_when_filled(inputs, 1)
+            ones = self._shapes_when_filled(inputs, 1, True)
         except ExecutionError:  # ones are no good as indices, say; zeros are the safer guess
-            ones = zeros
+            ones = self._shapes_when_filled(inputs, 0, True) if self._choices else zeros
         return {
             name: tuple(a if a == b else -1 for a, b in zip(zeros[name], ones[name], strict=True)) for name in zeros
         }
 
-    def _shapes_when_filled(self, inputs: dict[str, tuple[int, ...]], fill: int) -> dict[str, tuple[int, ...]]:
+    def _shapes_when_filled(
+        self, inputs: dict[str, tuple[int, ...]], fill: int, choice: bool
+    ) -> dict[str, tuple[int, ...]]:
+        """``choice``: which branch is taken where values would decide it."""
         filled = {n: np.full(s, fill, onnx.helper.tensor_dtype_to_np_dtype(self._types[n])) for n, s in inputs.items()}
-        return {name: array.shape for name, array in self._executor.run(filled).items()}
+        filled |= {name: np.array(choice) for name in self._choices}
+        if self._measured is None:
+            self._measured = Executor(self._flat)
+        return {name: array.shape for name, array in self._measured.run(filled).items()}
 
 
 def _fold_casts(model: onnx.ModelProto) -> None:

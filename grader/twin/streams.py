@@ -36,6 +36,7 @@ class Stream:
     clock: dict[int, int] = field(default_factory=dict)
     destroyed: bool = False
     asked: bool = False  #: cuStreamQuery said "not yet" for what is pending
+    context: int = 0  #: the CUDA context that it was made in
 
 
 @dataclass
@@ -58,15 +59,29 @@ class Streams:
         self._streams = {DEFAULT: Stream(DEFAULT, blocking=True)}
         self._events: dict[int, _Event | None] = {}
         self._untimed: set[int] = set()
+        self._contexts: dict[int, int] = {}  # of events
         self.captures = Captures()
         self._made = 0  # handles are never used twice
 
     # -- streams
 
-    def create(self, flags: int) -> int:
+    def create(self, flags: int, context: int = 0) -> int:
         handle = self._new_handle(_FIRST_HANDLE)
-        self._streams[handle] = Stream(handle, blocking=not flags & _NON_BLOCKING)
+        self._streams[handle] = Stream(handle, blocking=not flags & _NON_BLOCKING, context=context)
         return handle
+
+    def end_context(self, context: int) -> None:
+        """cuCtxDestroy: its streams and events go with it; what is pending still runs."""
+        for stream in self._streams.values():
+            if stream.handle != DEFAULT and stream.context == context:
+                stream.destroyed = True
+        for event in [e for e, made_in in self._contexts.items() if made_in == context]:
+            self._events.pop(event, None)
+
+    def is_gone(self, handle: int) -> bool:
+        """Whether a stream or an event was destroyed, or went with its context."""
+        stream = self._streams.get(handle)
+        return handle not in self._events and (stream is None or stream.destroyed)
 
     def destroy(self, handle: int) -> None:
         """cuStreamDestroy: returns at once; what is pending still runs, but the stream cannot be waited for."""
@@ -78,7 +93,7 @@ class Streams:
     def get(self, handle: int) -> Stream:
         stream = self._streams.get(handle)
         if stream is None or stream.destroyed:
-            state = "was destroyed" if stream else "is not a stream: give a Stream's handle"
+            state = "was destroyed, or its context has ended" if stream else "is not a stream: give a Stream's handle"
             raise Misuse("stream", f"stream handle {handle:#x} {state}", error="invalid resource handle")
         return stream
 
@@ -171,12 +186,17 @@ class Streams:
 
     # -- events
 
-    def event_create(self, flags: int = 0) -> int:
+    def event_create(self, flags: int = 0, context: int = 0) -> int:
         handle = self._new_handle(_FIRST_EVENT)
         self._events[handle] = None
+        self._contexts[handle] = context
         if flags & _DISABLE_TIMING:
             self._untimed.add(handle)
         return handle
+
+    def need_event(self, event: int) -> None:
+        """Raises Misuse for what is no event."""
+        self._known(event)
 
     def event_destroy(self, event: int) -> None:
         """cuEventDestroy: what waits for it already goes on waiting."""
@@ -250,9 +270,8 @@ class Streams:
 
     def _known(self, event: int) -> _Event | None:
         if event not in self._events:
-            raise Misuse(
-                "event", f"event handle {event:#x} is not an event, or was destroyed", error="invalid resource handle"
-            )
+            message = f"event handle {event:#x} is not an event, or was destroyed, or its context has ended"
+            raise Misuse("event", message, error="invalid resource handle")
         return self._events[event]
 
     def _new_handle(self, first: int) -> int:

@@ -21,7 +21,7 @@ RECORD = "Layers:\n"
 _MEMORY = re.compile(r"Total Activation Memory: (\d+) bytes")
 _FIELD = (
     "Name|LayerType|Inputs|Constants|Outputs|TacticName|StreamId|Metadata|Location|Dimensions|Strides|StrideOrder"
-    "|Datatype|Format|ParameterType"
+    "|Datatype|Format|ParameterType|JumpTarget|JumpTargetThen|JumpTargetElse"
 )
 #: What a name must not hold, to be read out of the record again.
 _UNREADABLE = re.compile(rf"[\n\x1e\x1f]|(?:^|, |{{ )(?:{_FIELD}): ")
@@ -33,7 +33,7 @@ _PORT = re.compile(
 )
 _END = re.compile(
     r"(?:ParameterType: (?P<parameters>.*?), )?Tactic(?:Name|Value): (?P<tactic>.*?), StreamId: (?P<stream>\d+), "
-    r"(?:EventId: \d+, )?Metadata: (?P<metadata>.*)"
+    r"(?:EventId: \d+, )?(?:JumpTarget(?:Then|Else)?: .*?, )*Metadata: (?P<metadata>.*)"
 )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import tensorrt_rtx as trt
 
 from .layers import LAYERS, Graph, Unsupported
-from .layers.graph import layer_type
+from .layers.control import write_all
+from .layers.graph import layer_type, refuse
 from .plan import IOTensor, LayerInfo
 
 #: LayerType -> class. ``get_layer`` returns a bare ILayer; setting ``__class__`` gives it its attributes.
@@ -53,6 +54,23 @@ _CLASS = {
     trt.LayerType.NON_ZERO: trt.INonZeroLayer,
     trt.LayerType.QUANTIZE: trt.IQuantizeLayer,
     trt.LayerType.DEQUANTIZE: trt.IDequantizeLayer,
+    trt.LayerType.TRIP_LIMIT: trt.ITripLimitLayer,
+    trt.LayerType.ITERATOR: trt.IIteratorLayer,
+    trt.LayerType.RECURRENCE: trt.IRecurrenceLayer,
+    trt.LayerType.LOOP_OUTPUT: trt.ILoopOutputLayer,
+    trt.LayerType.CONDITION: trt.IConditionLayer,
+    trt.LayerType.CONDITIONAL_INPUT: trt.IIfConditionalInputLayer,
+    trt.LayerType.CONDITIONAL_OUTPUT: trt.IIfConditionalOutputLayer,
+    trt.LayerType.ASSERTION: trt.IAssertionLayer,
+    trt.LayerType.DYNAMIC_QUANTIZE: trt.IDynamicQuantizeLayer,
+    trt.LayerType.RAGGED_SOFTMAX: trt.IRaggedSoftMaxLayer,
+    trt.LayerType.ATTENTION_INPUT: trt.IAttentionInputLayer,
+    trt.LayerType.ATTENTION_OUTPUT: trt.IAttentionOutputLayer,
+    trt.LayerType.ROTARY_EMBEDDING: trt.IRotaryEmbeddingLayer,
+    trt.LayerType.KV_CACHE_UPDATE: trt.IKVCacheUpdateLayer,
+    trt.LayerType.NMS: trt.INMSLayer,
+    trt.LayerType.MOE: trt.IMoELayer,
+    trt.LayerType.DIST_COLLECTIVE: trt.IDistCollectiveLayer,
 }
 
 
@@ -60,16 +78,27 @@ def walk(network: trt.INetworkDefinition) -> bytes:
     """The network as a serialized ONNX model. Raises Unsupported, naming the layer."""
     graph = Graph()
     layers = [as_own_class(network.get_layer(index)) for index in range(network.num_layers)]
-    # Constants first: a layer may have been added before the constant that gives its axes.
-    for layer in sorted(layers, key=lambda layer: layer_type(layer) != trt.LayerType.CONSTANT):
-        translate = LAYERS.get(layer_type(layer))
-        if translate is None:
+
+    def translate(layer: trt.ILayer) -> None:
+        known = LAYERS.get(layer_type(layer))
+        if known is None:
             raise Unsupported(f"the twin cannot run layer {layer.name!r}: it has no {layer_type(layer).name} yet")
-        translate(layer, graph)
+        known(layer, graph)
         graph.declare(layer)
+
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    write_all(graph, layers, [tensor.name for tensor in outputs], translate)
     return graph.model(network.name, inputs, outputs).SerializeToString()
+
+
+def refuse_what_crashes(network: trt.INetworkDefinition) -> None:
+    """Raises Unsupported for what would end this process in the builder, not only its build."""
+    layers = [as_own_class(network.get_layer(index)) for index in range(network.num_layers)]
+    counted = [a.loop for a in layers if layer_type(a) == trt.LayerType.TRIP_LIMIT and a.kind == trt.TripLimit.COUNT]
+    for layer in layers:
+        if layer_type(layer) == trt.LayerType.ITERATOR and layer.reverse and layer.loop not in counted:
+            raise refuse(layer, "it iterates in reverse, in a loop without a trip limit of kind COUNT")
 
 
 def as_own_class(layer: trt.ILayer) -> trt.ILayer:
@@ -87,7 +116,8 @@ def io_tensors(network: trt.INetworkDefinition) -> tuple[IOTensor, ...]:
     ):
         for index in range(count):
             tensor = get(index)
-            found.append(IOTensor(tensor.name, tensor.dtype.name, tuple(tensor.shape), is_input))
+            is_shape = is_input and tensor.is_shape_tensor
+            found.append(IOTensor(tensor.name, tensor.dtype.name, tuple(tensor.shape), is_input, is_shape))
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorrt_rtx as trt
+from ml_dtypes import bfloat16
 
 from grader.twin.executor import Executor
 from grader.twin.walk import walk
@@ -25,11 +26,12 @@ TYPE = {
     np.dtype(np.int64): trt.DataType.INT64,
     np.dtype(np.bool_): trt.DataType.BOOL,
     np.dtype(np.uint8): trt.DataType.UINT8,
+    np.dtype(bfloat16): trt.DataType.BF16,
 }
 NUMPY = {ours: numpy for numpy, ours in TYPE.items()}
 
 #: Largest error allowed, relative to the largest expected value (or to 1, where that is larger).
-TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float16): 1e-2}
+TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float16): 1e-2, np.dtype(bfloat16): 2**-8}
 
 Write = Callable[..., "trt.ILayer | trt.ITensor | Sequence[trt.ITensor]"]
 
@@ -55,7 +57,10 @@ class Net:
         return array
 
     def weights(self, array: np.ndarray) -> trt.Weights:
-        return trt.Weights(self.keep(array))
+        kept = self.keep(array)
+        if kept.dtype == bfloat16:
+            return trt.Weights(trt.DataType.BF16, kept.ctypes.data, kept.size)
+        return trt.Weights(kept)
 
     def constant(self, array: np.ndarray) -> trt.ITensor:
         array = np.asarray(array)
@@ -92,7 +97,7 @@ def build(network: trt.INetworkDefinition, inputs: Mapping[str, np.ndarray]) -> 
             value = [int(v) for v in np.atleast_1d(inputs[tensor.name])]
             profile.set_shape_input(tensor.name, value, value, value)
         shape = inputs[tensor.name].shape
-        least = [1 if declared < 0 else size for declared, size in zip(tensor.shape, shape, strict=True)]
+        least = [min(1, size) if declared < 0 else size for declared, size in zip(tensor.shape, shape, strict=True)]
         most = [2 * size if declared < 0 else size for declared, size in zip(tensor.shape, shape, strict=True)]
         profile.set_shape(tensor.name, least, shape, most)
     config.add_optimization_profile(profile)
@@ -101,9 +106,12 @@ def build(network: trt.INetworkDefinition, inputs: Mapping[str, np.ndarray]) -> 
 
 def execute(network: trt.INetworkDefinition, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Walk the network, run it, and check what comes out against the shapes and types TensorRT gives."""
-    results = Executor(walk(network)).run(inputs)
+    fed = {name: a.view(np.uint16) if a.dtype == bfloat16 else a for name, a in inputs.items()}
+    results = Executor(walk(network)).run(fed)
     for index in range(network.num_outputs):
         tensor = network.get_output(index)
+        if tensor.dtype == trt.DataType.BF16:
+            results[tensor.name] = results[tensor.name].view(bfloat16)
         result = results[tensor.name]
         assert result.dtype == NUMPY[tensor.dtype], f"{tensor.name} is {result.dtype}, TensorRT says {tensor.dtype}"
         assert len(tensor.shape) == result.ndim, f"{tensor.name} is {result.shape}, TensorRT says {tensor.shape}"

@@ -136,9 +136,11 @@ def test_a_build_that_fails_is_told_apart(built: Built) -> None:
 def test_a_network_that_the_twin_cannot_run_is_a_build_that_failed(built: Built) -> None:
     make = Maker(KEY)
     network = make.network()
-    x = make.call(network, "add_input", "x", enum("DataType", "FLOAT"), (1, 4, 4))
-    bounds = make.call(network, "add_input", "bounds", enum("DataType", "INT32"), (1, 4, 1))
-    layer = make.call(network, "add_ragged_softmax", x, bounds)
+    x = make.call(network, "add_input", "x", enum("DataType", "FLOAT"), (1, 1, 4, 4))
+    layer = make.call(network, "add_pooling_nd", x, enum("PoolingType", "AVERAGE"), (3, 3))
+    make.set(layer, "stride_nd", (2, 2))
+    make.set(layer, "padding_mode", enum("PaddingMode", "EXPLICIT_ROUND_UP"))
+    make.set(layer, "average_count_excludes_padding", False)  # by what the last windows divide, nothing says
     make.call(network, "mark_output", make.call(layer, "get_output", 0))
     config = make.call(make.builder, "create_builder_config")
     with pytest.raises(NotImplementedError):

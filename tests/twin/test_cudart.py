@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from cuda.bindings import driver as real_driver
 from cuda.bindings import runtime as real
 
 from grader.twin.misuse import CODES
@@ -28,7 +29,12 @@ functions = {n: list(inspect.signature(f).parameters) for n, f in vars(runtime).
 values = {n: v for n, v in vars(runtime).items() if n.startswith(("cuda", "CUDART")) and isinstance(v, int)}
 classes = [n for n, v in vars(runtime).items() if isinstance(v, type)]
 import cuda.pathfinder  # the other packages of `cuda` are still there
-print(json.dumps([functions, values, classes, runtime.__file__]))
+from cuda.bindings import driver
+api = {n: f for n, f in vars(driver).items() if n.startswith("cu") and inspect.isfunction(f)}
+api = {n: list(inspect.signature(f).parameters) for n, f in api.items()}
+enums = (driver.CUresult, driver.CUdevice_attribute)
+enums = {e.__name__: {m: int(v) for m, v in e.__members__.items()} for e in enums}
+print(json.dumps([functions, values, classes, runtime.__file__, api, enums]))
 """
 
 
@@ -45,12 +51,32 @@ def numbers() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def told() -> tuple[dict[str, list[str]], dict[str, int], list[str]]:
-    """Functions with their parameters, numbers, and classes of the twin's module, as a process on the twin sees it."""
+def all_told() -> list[Any]:
     command = [sys.executable, "-c", _TOLD, str(_INSIDE), str(_INSIDE / "twin")]
-    functions, values, classes, where = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    assert Path(where).is_relative_to(_INSIDE)
-    return functions, values, classes
+    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert Path(told[3]).is_relative_to(_INSIDE)
+    return told
+
+
+@pytest.fixture(scope="module")
+def told(all_told: list[Any]) -> tuple[dict[str, list[str]], dict[str, int], list[str]]:
+    """Functions with their parameters, numbers, and classes of the twin's module, as a process on the twin sees it."""
+    return tuple(all_told[:3])
+
+
+def test_the_driver_api_has_the_real_names_and_numbers(all_told: list[Any]) -> None:
+    functions, enums = all_told[4:]
+    assert len(functions) >= 12
+    for name, parameters in functions.items():
+        text = getattr(real_driver, name).__doc__.splitlines()[0]
+        inside = re.search(r"\((.*)\)", text)
+        assert inside is not None
+        stated = [part.split("=")[0].split(":")[0].split()[-1] for part in inside[1].split(",") if part.strip()]
+        assert parameters == stated, name
+    for name, members in enums.items():
+        theirs = {m: int(v) for m, v in getattr(real_driver, name).__members__.items()}
+        assert members.items() <= theirs.items(), name
+    assert enums["CUresult"] == {m: int(v) for m, v in real_driver.CUresult.__members__.items()}
 
 
 def test_every_enumeration_has_the_real_members(numbers: ModuleType) -> None:
@@ -228,10 +254,12 @@ def test_the_device_that_is_set_is_the_primary_context(twin: Twin) -> None:
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("from cuda.bindings import driver", "the twin has no cuda.bindings.driver: use cuda.bindings.runtime"),
+        (
+            "from cuda.bindings import driver; driver.cuMemAlloc(4)",
+            "the twin's cuda.bindings.driver has no 'cuMemAlloc'",
+        ),
         ("import cuda.bindings.nvrtc", "the twin has no cuda.bindings.nvrtc"),
-        ("from cuda import cudart", "from cuda.bindings import runtime as cudart"),
-        ("cudart.cudaMallocAsync(1, 0)", "the twin's cuda.bindings.runtime has no 'cudaMallocAsync'"),
+        ("cudart.cudaLaunchHostFunc(0, 0, 0)", "the twin's cuda.bindings.runtime has no 'cudaLaunchHostFunc'"),
         ("cudart.cudaStreamSynchronize(cudart.cudaStreamPerThread)", "no per-thread default stream"),
     ],
 )

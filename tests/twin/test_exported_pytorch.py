@@ -119,6 +119,16 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]]]] = {
         lambda: Written(lambda x, grid: functional.grid_sample(x, 0.7 * grid, align_corners=False)),
         [(3, 5, 5), (4, 6, 2)],
     ),
+    "lstm": (
+        lambda: Written(
+            lambda net, last, x: last(net(x)[0][:, -1]),
+            nn.LSTM(6, 5, 2, batch_first=True, bidirectional=True),
+            nn.Linear(10, 3),
+        ),
+        [(7, 6)],
+    ),
+    "gru": (lambda: Written(lambda net, x: net(x)[0], nn.GRU(6, 5, 2, batch_first=True)), [(7, 6)]),
+    "rnn": (lambda: Written(lambda net, x: net(x)[1].transpose(0, 1), nn.RNN(6, 5, batch_first=True)), [(7, 6)]),
 }
 
 

@@ -94,6 +94,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "gather_where_and_running_sum": lambda: _function((5, 3), _gather_and_where),
     "norms": lambda: _function((6,), _norms),
     "reversed": lambda: _function((6,), lambda x: tf.tile(tf.reverse(x, [1]), [1, 2])),
+    "lstm": lambda: _chain((7, 6), K.Bidirectional(K.LSTM(5, return_sequences=True)), K.LSTM(4), K.Dense(3)),
+    "gru": lambda: _chain((7, 6), K.GRU(5, return_sequences=True), K.GRU(4, reset_after=False)),
+    "rnn": lambda: _chain((7, 6), K.SimpleRNN(5, return_sequences=True, go_backwards=True)),
     "depth_to_space": lambda: _function((4, 4, 8), lambda x: tf.nn.depth_to_space(x, 2)),
 }
 

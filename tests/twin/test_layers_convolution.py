@@ -94,15 +94,29 @@ def test_a_convolution_sums_its_windows(case: str, dtype: type) -> None:
     check(write, expected, x, dynamic=[(0,)])
 
 
-def test_a_convolution_over_a_dynamic_image_keeps_same_padding() -> None:
-    x, kernel = normal(1, 3, 7, 6), normal(5, 3, 3, 3)
+@pytest.mark.parametrize("sizes", [(9, 8), (7, 6), (4, 11), (1, 3)])
+@pytest.mark.parametrize(
+    "case",
+    ["same_upper", "same_lower", "same_upper_dilated", "same_lower_even_kernel", "strided", "far_apart", "round_up"],
+)
+def test_a_convolution_over_a_dynamic_image_pads_by_its_size(case: str, sizes: tuple[int, int]) -> None:
+    more = {
+        "strided": {"mode": P.SAME_LOWER, "strides": (4, 3), "dilations": (2, 1)},
+        "far_apart": {"mode": P.SAME_UPPER, "size": (2, 2), "strides": (4, 4)},  # nothing to pad, and nothing to crop
+    }
+    given = (CONVOLUTIONS | more)[case]
+    size, mode = given.get("size", (3, 3)), given["mode"]
+    strides, dilations = given.get("strides", (1, 1)), given.get("dilations", (1, 1))
+    pre, post = given.get("pre", (0, 0)), given.get("post", (0, 0))
+    x, kernel = normal(1, 3, *sizes), normal(5, 3, *size)
 
     def write(net, tensor):
-        layer = net.network.add_convolution_nd(tensor, 5, (3, 3), net.weights(kernel))
-        layer.padding_mode, layer.stride_nd = P.SAME_LOWER, (2, 2)
+        layer = net.network.add_convolution_nd(tensor, 5, size, net.weights(kernel))
+        layer.stride_nd, layer.dilation_nd, layer.padding_mode = strides, dilations, mode
+        layer.pre_padding, layer.post_padding = pre, post
         return layer
 
-    expected = convolve(x, kernel, np.zeros(5), (2, 2), (0, 0), (0, 0), (1, 1), 1, P.SAME_LOWER)
+    expected = convolve(x, kernel, np.zeros(5), strides, pre, post, dilations, 1, mode)
     check(write, expected, x, dynamic=[(0, 2, 3)])
 
 
@@ -295,3 +309,12 @@ def test_padding_adds_zeros_or_crops(pre, post, dtype) -> None:
     grown = np.pad(x, [(0, 0), (0, 0), *((max(p, 0), max(q, 0)) for p, q in zip(pre, post, strict=True))])
     cut = [slice(max(-p, 0), n - max(-q, 0)) for p, q, n in zip(pre, post, grown.shape[2:], strict=True)]
     check(lambda net, t: net.network.add_padding_nd(t, pre, post), grown[:, :, cut[0], cut[1]], x, dynamic=[(0,)])
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE", "MAX_AVERAGE_BLEND"])
+def test_an_average_of_int8_is_refused(kind: str) -> None:
+    def write(net, tensor):
+        return net.network.add_pooling_nd(tensor, getattr(trt.PoolingType, kind), (2, 2))
+
+    with pytest.raises(Unsupported, match=r"POOLING.*average of INT8"):
+        walk(make(write, [np.ones((1, 2, 4, 4), np.int8)]).network)

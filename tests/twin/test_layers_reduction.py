@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorrt_rtx as trt
+from ml_dtypes import bfloat16
 
 from grader.twin.layers import Unsupported
 from grader.twin.walk import walk
@@ -128,3 +129,28 @@ def test_a_running_sum(op: str, exclusive: bool, reverse: bool, dtype: type) -> 
         return net.network.add_cumulative(tensor, axis, getattr(C, op), exclusive, reverse)
 
     check(write, expected, x, dynamic=[(0,)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, bfloat16])
+def test_a_ragged_softmax_is_over_the_first_elements_of_each_row(dtype: type) -> None:
+    x, bounds = distinct(2, 3, 5, dtype=dtype), np.array([[5, 1, 3], [2, 4, 5]], np.int32)[..., None]
+    expected = np.zeros(x.shape)
+    for b, row in np.ndindex(2, 3):
+        of = bounds[b, row, 0]
+        grown = np.exp(x[b, row, :of].astype(np.float64) - float(x[b, row].max()))
+        expected[b, row, :of] = grown / grown.sum()
+    check(lambda net, t, n: net.network.add_ragged_softmax(t, n), expected, x, bounds, dynamic=[(0, 2), (0,)])
+
+
+def test_several_axes_are_refused_by_tensorrt_and_change_nothing() -> None:
+    x = distinct(2, 3, 4)
+
+    def write(net, tensor):
+        layer = net.network.add_softmax(tensor)
+        layer.axes = 0b110  # logs an error; the axis stays the first of three
+        return layer
+
+    grown = np.exp(x.astype(np.float64) - x.max(axis=0))
+    check(write, grown / grown.sum(axis=0), x)
+    with pytest.raises(AssertionError, match="builder refuses"):
+        run(lambda net, t: net.network.add_topk(t, K.MAX, 2, 0b110), x)

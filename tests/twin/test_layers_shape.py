@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorrt_rtx as trt
 
-from grader.twin.layers import Unsupported
 from grader.twin.walk import walk
 from tests.twin.networks import agree, check, make, run
 
@@ -337,13 +336,3 @@ def test_a_fill_has_a_step_for_each_axis_and_a_size_from_a_tensor() -> None:
     (result,) = run(write, like, dynamic=[(0,)])
     assert result.dtype == np.int32
     agree(result, expected)
-
-
-def test_a_random_fill_is_refused_by_name() -> None:
-    def write(net, tensor):
-        layer = net.network.add_fill((2,), trt.FillOperation.RANDOM_UNIFORM)
-        layer.name = "dice"
-        return net.network.add_elementwise(tensor, layer.get_output(0), trt.ElementWiseOperation.SUM)
-
-    with pytest.raises(Unsupported, match=r"'dice' .FILL.*RANDOM_UNIFORM"):
-        walk(make(write, [counted(2)]).network)

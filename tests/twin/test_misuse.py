@@ -14,8 +14,9 @@ from tests.twin.context_memory_cases import CONTEXT_MEMORY_CASES
 from tests.twin.harness import KEY, Outcome, Twin
 from tests.twin.misuse_cases import CASES, SET_UP, Case
 from tests.twin.plans import other_version
+from tests.twin.runtime_cases import RUNTIME_CASES
 
-ALL_CASES = [*CASES, *CONTEXT_MEMORY_CASES, *CAPTURE_CASES]
+ALL_CASES = [*CASES, *CONTEXT_MEMORY_CASES, *CAPTURE_CASES, *RUNTIME_CASES]
 
 
 def _arm(code: str, *, wrong: bool) -> str:

@@ -317,11 +317,12 @@ def test_an_einsum_and_a_running_sum() -> None:
 
 def test_a_layer_without_a_translation_is_refused_by_name() -> None:
     def write(net, tensor):
-        layer = net.network.add_ragged_softmax(tensor, net.constant(np.ones((1, 2, 1), np.int32)))
-        layer.name = "ragged"
+        scores = net.constant(np.ones((1, 2, 1), np.float32))
+        layer = net.network.add_nms(tensor, scores, net.constant(np.array(1, np.int32)))
+        layer.name = "boxes"
         return layer
 
-    with pytest.raises(Unsupported, match=r"'ragged'.*RAGGED_SOFTMAX"):
+    with pytest.raises(Unsupported, match=r"'boxes'.*NMS"):
         walk(make(write, [image(1, 2, 4)]).network)
 
 

@@ -141,16 +141,21 @@ class Link:
 
     # -- asynchronous copies: their host ends live in this process
 
-    def copy_to_device(self, dest: int, pinned: Pinned, dtype: str, stream: int, *, runtime: bool = False) -> None:
+    def copy_to_device(
+        self, dest: int, pinned: Pinned, dtype: str, stream: int, *, runtime: bool = False, mapped: bool = False
+    ) -> None:
+        """``mapped``: no copy that was asked for, but what a run will read of mapped host memory."""
         data = pinned.bytes().tobytes()
         number = self._start(self._sending(pinned, data))
-        self._enqueue(number, "memcpy_htod_async", dest, data, dtype, number, pinned.host(), stream, runtime=runtime)
+        arguments = dest, data, dtype, number, pinned.host(), stream, mapped
+        self._enqueue(number, "memcpy_htod_async", *arguments, runtime=runtime)
 
-    def copy_to_host(self, pinned: Pinned, dtype: str, src: int, stream: int, *, runtime: bool = False) -> None:
-        number, size = self._start(_Copy(pinned, None, True)), pinned.size
-        if self._enqueue(
-            number, "memcpy_dtoh_async", src, size, dtype, number, pinned.host(), stream, runtime=runtime
-        ):  # fmt: skip
+    def copy_to_host(
+        self, pinned: Pinned, dtype: str, src: int, stream: int, *, runtime: bool = False, mapped: bool = False
+    ) -> None:
+        number = self._start(_Copy(pinned, None, True))
+        arguments = src, pinned.size, dtype, number, pinned.host(), stream, mapped
+        if self._enqueue(number, "memcpy_dtoh_async", *arguments, runtime=runtime):
             self._hide(pinned)
 
     def keep_graph(self, executable: int, copies: list[tuple[int, bool]]) -> None:
@@ -250,6 +255,10 @@ class Pinned:
         """What the device is told of it: number and size of the allocation, and the offset in it."""
         owner = self._owner()
         return owner.number, owner.memory.nbytes, self.offset
+
+    def device_pointer(self) -> int:
+        """The address on the device of mapped memory; its owner raises LogicError where it is not mapped."""
+        return self._owner().get_device_pointer() + self.offset
 
     def overlaps(self, other: Pinned) -> bool:
         same = self._owner() is other._owner() and not self.gone

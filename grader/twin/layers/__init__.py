@@ -17,6 +17,8 @@ from .graph import LAYERS, Graph, Unsupported, translates
 __all__ = ["LAYERS", "Graph", "Unsupported", "translates"]
 
 from . import (  # noqa: F401 (they register)
+    attention,
+    control,
     convolution,
     elementwise,
     indexing,

@@ -9,34 +9,42 @@ from typing import Any
 import numpy as np
 import tensorrt_rtx as trt
 
-from .graph import Graph, refuse, translates
+from .graph import FLOATS, Graph, refuse, translates
+from .weights import values
 
 _SAME = {trt.PaddingMode.SAME_UPPER: "SAME_UPPER", trt.PaddingMode.SAME_LOWER: "SAME_LOWER"}
 
 
 @translates("CONVOLUTION")
 def convolution(layer: trt.IConvolutionLayer, graph: Graph) -> None:
+    if layer.get_output(0).dtype not in FLOATS:
+        raise refuse(layer, f"a convolution of {layer.get_output(0).dtype.name}: nothing says how it rounds")
     size = tuple(layer.kernel_size_nd)
-    kernel = np.asarray(layer.kernel)
+    kernel = values(layer.kernel)
     channels = kernel.size // (layer.num_output_maps * math.prod(size))
     dilations = tuple(layer.dilation_nd)
     reach = [dilation * (k - 1) + 1 for dilation, k in zip(dilations, size, strict=True)]
+    source, *operands = _operands(layer, graph, kernel, (layer.num_output_maps, channels, *size))
+    if layer.padding_mode != trt.PaddingMode.EXPLICIT_ROUND_DOWN and min(layer.get_input(0).shape[2:]) < 0:
+        source, padding = _padded(layer, graph, source, reach), {}
+    else:
+        padding = _padding(layer, reach)
     graph.node(
         "Conv",
-        _operands(layer, graph, kernel, (layer.num_output_maps, channels, *size)),
+        [source, *operands],
         layer,
         kernel_shape=size,
         strides=tuple(layer.stride_nd),
         dilations=dilations,
         group=layer.num_groups,
-        **_padding(layer, reach),
+        **padding,
     )
 
 
 @translates("DECONVOLUTION")
 def deconvolution(layer: trt.IDeconvolutionLayer, graph: Graph) -> None:
     size, strides, dilations = tuple(layer.kernel_size_nd), tuple(layer.stride_nd), tuple(layer.dilation_nd)
-    kernel = np.asarray(layer.kernel)
+    kernel = values(layer.kernel)
     maps = layer.num_output_maps // layer.num_groups
     # CKRS, C being all input channels and K the output maps of one group: ONNX's order.
     operands = _operands(layer, graph, kernel, (kernel.size // (maps * math.prod(size)), maps, *size))
@@ -63,6 +71,8 @@ def deconvolution(layer: trt.IDeconvolutionLayer, graph: Graph) -> None:
 
 @translates("POOLING")
 def pooling(layer: trt.IPoolingLayer, graph: Graph) -> None:
+    if layer.type != trt.PoolingType.MAX and layer.get_output(0).dtype not in FLOATS:
+        raise refuse(layer, f"an average of {layer.get_output(0).dtype.name}: nothing says how it rounds")
     if layer.type == trt.PoolingType.MAX:
         _max_pool(layer, graph, layer)
     elif layer.type == trt.PoolingType.AVERAGE:
@@ -88,8 +98,9 @@ def _operands(layer: trt.ILayer, graph: Graph, kernel: np.ndarray, shape: Sequen
     """Input, kernel and bias: a kernel or bias that is the layer's own becomes a constant."""
     weights = graph.input(layer, 1) or graph.constant(kernel.reshape(shape))
     bias = graph.input(layer, 2)
-    if not bias and np.asarray(layer.bias).size:
-        bias = graph.constant(np.asarray(layer.bias))
+    own = values(layer.bias)
+    if not bias and own.size:
+        bias = graph.constant(own)
     return [graph.input(layer), weights, *([bias] if bias else [])]
 
 
@@ -148,8 +159,6 @@ def _padding(layer: trt.ILayer, reach: Sequence[int]) -> dict[str, Any]:
     source = list(layer.get_input(0).shape)[-len(reach) :]
     if mode in _SAME:
         if min(source) < 0:
-            if any(r != k for r, k in zip(reach, _window(layer), strict=True)):
-                raise refuse(layer, "SAME padding of a dilated kernel over a dynamic size")
             return {"auto_pad": _SAME[mode]}
         strides = tuple(layer.stride_nd)
         total = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in zip(source, strides, reach, strict=True)]
@@ -164,9 +173,10 @@ def _round_up(layer: trt.ILayer, source: Sequence[int], reach: Sequence[int]) ->
     """Padding that makes rounding down give TensorRT's size, ceil((n + pre + post - reach) / stride) + 1."""
     pre, post, strides = tuple(layer.pre_padding), tuple(layer.post_padding), tuple(layer.stride_nd)
     if min(source) < 0:
-        within = all(s + q <= r for s, q, r in zip(strides, post, reach, strict=True))
-        if not within or not isinstance(layer, trt.IPoolingLayer):
-            raise refuse(layer, "rounding up over a dynamic size")
+        if not all(s + q <= r for s, q, r in zip(strides, post, reach, strict=True)):
+            raise refuse(
+                layer, "rounding up over a dynamic size, which gives some sizes a window wholly in the padding"
+            )
         # Each window starts within the input: ONNX, which drops one that does not, drops none.
         return {"pads": (*pre, *post), "ceil_mode": 1}
     added = [-(n + p + q - r) % s for n, p, q, r, s in zip(source, pre, post, reach, strides, strict=True)]
@@ -176,11 +186,30 @@ def _round_up(layer: trt.ILayer, source: Sequence[int], reach: Sequence[int]) ->
     return {"pads": (*pre, *ends)}
 
 
+def _padded(layer: trt.IConvolutionLayer, graph: Graph, source: str, reach: Sequence[int]) -> str:
+    """The input with the zeros around it that its sizes, known at run time alone, ask for."""
+    strides = graph.int64(*layer.stride_nd)
+    sizes = graph.node("Shape", [source], start=2)
+    if layer.padding_mode in _SAME:
+        # (ceil(n / s) - 1) * s + reach - n; ONNX's Div cuts off, and n is at least 1.
+        steps = graph.node("Div", [graph.node("Sub", [sizes, graph.int64(1)]), strides])
+        needed = graph.node("Add", [graph.node("Mul", [steps, strides]), graph.int64(*reach)])
+        total = graph.node("Max", [graph.node("Sub", [needed, sizes]), graph.int64(0)])
+        smaller = graph.node("Div", [total, graph.int64(2)])
+        ends = [smaller, graph.node("Sub", [total, smaller])]
+        pre, post = ends if layer.padding_mode == trt.PaddingMode.SAME_UPPER else reversed(ends)
+    elif layer.padding_mode == trt.PaddingMode.EXPLICIT_ROUND_UP:
+        given = zip(layer.pre_padding, layer.post_padding, reach, strict=True)
+        over = graph.node("Sub", [graph.int64(*(r - p - q for p, q, r in given)), sizes])  # -(n + pre + post - reach)
+        extra = graph.node("Mod", [over, strides])  # of the divisor's sign
+        pre, post = graph.int64(*layer.pre_padding), graph.node("Add", [graph.int64(*layer.post_padding), extra])
+    else:
+        raise refuse(layer, f"padding mode {layer.padding_mode.name}")
+    outer = graph.int64(0, 0)
+    return graph.node("Pad", [source, graph.node("Concat", [outer, pre, outer, post], axis=0)])
+
+
 def _split(layer: trt.ILayer, total: Sequence[int]) -> tuple[list[int], list[int]]:
     """Before and after: the odd element goes after for SAME_UPPER, before for SAME_LOWER."""
     smaller, larger = [t // 2 for t in total], [t - t // 2 for t in total]
     return (smaller, larger) if layer.padding_mode == trt.PaddingMode.SAME_UPPER else (larger, smaller)
-
-
-def _window(layer: trt.ILayer) -> tuple[int, ...]:
-    return tuple(layer.window_size_nd if isinstance(layer, trt.IPoolingLayer) else layer.kernel_size_nd)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorrt_rtx as trt
 
-from .graph import FLOATS, Graph, refuse, translates
+from .graph import FLOATS, INSIDE_ONLY, Graph, refuse, translates
+from .weights import values
 
 A, E, U = trt.ActivationType, trt.ElementWiseOperation, trt.UnaryOperation
 
@@ -57,7 +58,10 @@ def _scaled_tanh(layer: trt.ILayer, graph: Graph, x: str, alpha: str, beta: str)
 
 def _clip(layer: trt.ILayer, graph: Graph, x: str, alpha: str, beta: str) -> None:
     """max(alpha, min(beta, x)): alpha wins where the bounds cross, beta in ONNX's Clip."""
-    graph.node("Max", [alpha, graph.node("Min", [beta, x])], layer)
+    if layer.get_output(0).dtype in FLOATS and layer.alpha <= layer.beta:
+        graph.node("Clip", [x, alpha, beta], layer)  # which ONNX Runtime computes within the convolution before it
+    else:
+        graph.node("Max", [alpha, graph.node("Min", [beta, x])], layer)
 
 
 #: Activations whose parameters are multiplied in: TensorRT's own formulas, from the ActivationType reference.
@@ -151,7 +155,7 @@ def unary(layer: trt.IUnaryLayer, graph: Graph) -> None:
 def scale(layer: trt.IScaleLayer, graph: Graph) -> None:
     """(input * scale + shift) ^ power; a coefficient that was not given leaves its step out."""
     steps = [("Mul", layer.scale), ("Add", layer.shift), ("Pow", layer.power)]
-    steps = [(op, np.asarray(weights)) for op, weights in steps if np.asarray(weights).size]
+    steps = [(op, weights) for op, given in steps if (weights := values(given)).size]
     result = graph.input(layer)
     for op, weights in steps:
         result = graph.node(op, [result, graph.constant(_coefficients(layer, weights))])
@@ -187,6 +191,8 @@ def select(layer: trt.ISelectLayer, graph: Graph) -> None:
 
 @translates("CAST")
 def cast(layer: trt.ICastLayer, graph: Graph) -> None:
+    if layer.get_output(0).dtype in INSIDE_ONLY:
+        raise refuse(layer, f"a cast to {layer.get_output(0).dtype.name}: how it rounds is nowhere said")
     graph.cast(graph.input(layer), layer.get_output(0).dtype, layer)
 
 

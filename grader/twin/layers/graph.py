@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,17 +20,26 @@ IR_VERSION = 9
 ELEMENT_TYPE = {
     trt.DataType.FLOAT: TensorProto.FLOAT,
     trt.DataType.HALF: TensorProto.FLOAT16,
+    trt.DataType.BF16: TensorProto.FLOAT,  # ONNX Runtime's CPU has hardly a kernel for it: see Graph._rounded
     trt.DataType.INT8: TensorProto.INT8,
     trt.DataType.INT32: TensorProto.INT32,
     trt.DataType.INT64: TensorProto.INT64,
     trt.DataType.BOOL: TensorProto.BOOL,
     trt.DataType.UINT8: TensorProto.UINT8,
+    # Within a network these stand for numbers, which a wider type holds.
+    trt.DataType.INT4: TensorProto.INT8,
+    trt.DataType.FP8: TensorProto.FLOAT,
+    trt.DataType.FP4: TensorProto.FLOAT,
+    trt.DataType.E8M0: TensorProto.FLOAT,
 }
+
+#: The types of `ELEMENT_TYPE` that no input or output of a network can have here.
+INSIDE_ONLY = (trt.DataType.INT4, trt.DataType.FP8, trt.DataType.FP4, trt.DataType.E8M0)
 
 #: The NumPy type of a constant of each TensorRT type.
 NUMPY_TYPE = {ours: helper.tensor_dtype_to_np_dtype(onnx_type) for ours, onnx_type in ELEMENT_TYPE.items()}
 
-FLOATS = (trt.DataType.FLOAT, trt.DataType.HALF)
+FLOATS = (trt.DataType.FLOAT, trt.DataType.HALF, trt.DataType.BF16)
 
 Translator = Callable[[Any, "Graph"], None]
 LAYERS: dict[trt.LayerType, Translator] = {}
@@ -45,6 +57,14 @@ def translates(name: str) -> Callable[[Translator], Translator]:
         return function
 
     return register
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is written of a subgraph: the body of a loop, or a branch of a conditional."""
+
+    nodes: list[onnx.NodeProto]
+    types: dict[str, onnx.ValueInfoProto]
 
 
 class Graph:
@@ -84,6 +104,10 @@ class Graph:
         kept = {key: value for key, value in attributes.items() if value is not None}
         self._nodes.append(helper.make_node(op, list(inputs), names, **kept))
         return names[0]
+
+    def add(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Add nodes that are made already."""
+        self._nodes.extend(nodes)
 
     def node_in(
         self,
@@ -130,8 +154,31 @@ class Graph:
         return self.node("Cast", [name], layer, to=element_type(dtype, layer))
 
     def fresh(self) -> str:
+        return f"(twin) {self.number()}"
+
+    def number(self) -> int:
+        """Another one each time."""
         self._fresh += 1
-        return f"(twin) {self._fresh}"
+        return self._fresh
+
+    @contextmanager
+    def body(self) -> Iterator[Body]:
+        """Around what goes to a subgraph. It sees everything outside; its constants are the whole model's."""
+        outer = self._nodes, self._types
+        body = Body([], {})
+        self._nodes, self._types = body.nodes, body.types
+        try:
+            yield body
+        finally:
+            self._nodes, self._types = outer
+
+    def subgraph(
+        self, name: str, body: Body, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+    ) -> onnx.GraphProto:
+        """The subgraph that was written as ``body``."""
+        known = {info.name for info in (*inputs, *outputs)}
+        types = [info for key, info in body.types.items() if key not in known and key not in self._values]
+        return helper.make_graph(body.nodes, name, inputs, outputs, value_info=types)
 
     # -- what the walk uses
 
@@ -139,9 +186,21 @@ class Graph:
         """Hold the translation to TensorRT's types: ONNX Runtime refuses a tensor that turns out otherwise."""
         for index in range(layer.num_outputs):
             tensor = layer.get_output(index)
+            if tensor.dtype == trt.DataType.BF16:
+                self._rounded(tensor.name)
             self._types[tensor.name] = helper.make_tensor_value_info(
                 tensor.name, element_type(tensor.dtype, layer), None
             )
+
+    def _rounded(self, name: str) -> None:
+        """Let ``name`` be what was computed under it in FP32, rounded to BF16: the nearest, of two the even one."""
+        for node in reversed(self._nodes):
+            if name in node.output:
+                computed = self.fresh()
+                node.output[list(node.output).index(name)] = computed
+                rounded = self.node("Cast", [computed], to=TensorProto.BFLOAT16)
+                self.node("Cast", [rounded], outputs=[name], to=TensorProto.FLOAT)
+                return
 
     def model(self, name: str, inputs: Sequence[trt.ITensor], outputs: Sequence[trt.ITensor]) -> onnx.ModelProto:
         results = {tensor.name: _value(tensor) for tensor in outputs}
@@ -155,6 +214,8 @@ class Graph:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="trtprep twin")
         model.ir_version = IR_VERSION
+        halves = [tensor.name for tensor in (*inputs, *outputs) if tensor.dtype == trt.DataType.BF16]
+        helper.set_model_props(model, {"BF16": json.dumps(halves)})  # the executor takes and gives their bits
         return model
 
 
@@ -187,5 +248,7 @@ def refuse(layer: trt.ILayer, what: str) -> Unsupported:
 
 
 def _value(tensor: trt.ITensor) -> onnx.ValueInfoProto:
+    if tensor.dtype in INSIDE_ONLY:
+        raise Unsupported(f"the twin has no inputs or outputs of type {tensor.dtype.name} (tensor {tensor.name!r})")
     shape = [None if d < 0 else d for d in tensor.shape] if tensor.is_network_input else None
     return helper.make_tensor_value_info(tensor.name, element_type(tensor.dtype), shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tensorrt_rtx as trt
 
-from .graph import Graph, refuse, translates
+from .graph import FLOATS, Graph, refuse, translates
 
 T = trt.DataType
 _Known = tuple[int, ...] | None
@@ -187,7 +187,7 @@ def scatter(layer: trt.IScatterLayer, graph: Graph) -> None:
 def one_hot(layer: trt.IOneHotLayer, graph: Graph) -> None:
     indices, values, depth = (graph.input(layer, index) for index in range(3))
     inputs = [graph.cast(indices, T.INT64), graph.cast(depth, T.INT64), values]
-    if layer.get_output(0).dtype in (T.FLOAT, T.HALF, T.INT64):
+    if layer.get_output(0).dtype in (*FLOATS, T.INT64):
         graph.node("OneHot", inputs, layer, axis=layer.axis)
     else:
         graph.node_in(T.INT64, "OneHot", inputs, layer, data=(2,), axis=layer.axis)

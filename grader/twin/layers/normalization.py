@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorrt_rtx as trt
 
-from .graph import Graph, axes_of, refuse, translates
+from .graph import FLOATS, Graph, axes_of, refuse, translates
 
 FLOAT = trt.DataType.FLOAT
 
@@ -61,6 +61,8 @@ def _affine(graph: Graph, x: str, scale: str, bias: str) -> str:
 @translates("LRN")
 def lrn(layer: trt.ILRNLayer, graph: Graph) -> None:
     """x / (k + alpha / window * sum of squares) ^ beta, the sum over the channels in the window: ONNX's, too."""
+    if layer.get_output(0).dtype not in FLOATS:
+        raise refuse(layer, f"a response of {layer.get_output(0).dtype.name}: nothing says how it rounds")
     graph.node(
         "LRN", [graph.input(layer)], layer, size=layer.window_size, alpha=layer.alpha, beta=layer.beta, bias=layer.k
     )

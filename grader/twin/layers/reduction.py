@@ -35,6 +35,17 @@ def softmax(layer: trt.ISoftMaxLayer, graph: Graph) -> None:
     graph.node("Softmax", [graph.input(layer)], layer, axis=_one_axis(layer))
 
 
+@translates("RAGGED_SOFTMAX")
+def ragged_softmax(layer: trt.IRaggedSoftMaxLayer, graph: Graph) -> None:
+    """Over the first elements of each row, as many as its bound says; 0 behind them."""
+    x = graph.cast(graph.input(layer), trt.DataType.FLOAT)
+    size = graph.node("Squeeze", [graph.node("Shape", [x], start=-1), graph.int64(0)])
+    count = graph.node("Range", [graph.scalar(0, trt.DataType.INT64), size, graph.scalar(1, trt.DataType.INT64)])
+    inside = graph.node("Less", [count, graph.cast(graph.input(layer, 1), trt.DataType.INT64)])
+    kept = graph.node("Where", [inside, x, graph.scalar(float("-inf"), trt.DataType.FLOAT)])
+    graph.cast(graph.node("Softmax", [kept], axis=-1), layer.get_output(0).dtype, layer)
+
+
 @translates("TOPK")
 def topk(layer: trt.ITopKLayer, graph: Graph) -> None:
     if layer.op not in _LARGEST:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorrt_rtx as trt
 
 from .graph import FLOATS, NUMPY_TYPE, Graph, element_type, refuse, translates
+from .weights import values
 
 T = trt.DataType
 
@@ -16,8 +17,8 @@ T = trt.DataType
 def constant(layer: trt.IConstantLayer, graph: Graph) -> None:
     output = layer.get_output(0)
     element_type(output.dtype, layer)  # refuses the types that NumPy lacks
-    values = np.asarray(layer.weights, NUMPY_TYPE[output.dtype])
-    graph.constant(values.reshape(tuple(layer.shape)), output.name)
+    array = values(layer.weights).astype(NUMPY_TYPE[output.dtype])
+    graph.constant(array.reshape(tuple(layer.shape)), output.name)
 
 
 @translates("SHUFFLE")
@@ -136,17 +137,38 @@ def resize(layer: trt.IResizeLayer, graph: Graph) -> None:
         raise refuse(layer, f"interpolation between {layer.get_output(0).dtype.name}")
 
 
+_DRAWN = {
+    trt.FillOperation.RANDOM_UNIFORM: "RandomUniformLike",
+    trt.FillOperation.RANDOM_NORMAL: "RandomNormalLike",
+}
+
+
+def _draw(layer: trt.IFillLayer, graph: Graph, sizes: str, alpha: str, beta: str) -> None:
+    """Uniform from alpha to beta, or normal with mean alpha and standard deviation beta."""
+    if layer.is_alpha_beta_int64() and not graph.input(layer, 2):
+        raise refuse(layer, "alpha or beta given as an int, which makes TensorRT lose the other: give floats")
+    alpha, beta = graph.cast(alpha, T.FLOAT), graph.cast(beta, T.FLOAT)
+    # From 0 to 1, or around 0 with deviation 1: ONNX takes numbers alone. Without a seed, no two runs are alike.
+    drawn = graph.node(_DRAWN[layer.operation], [graph.node("ConstantOfShape", [sizes])], dtype=1)
+    width = graph.node("Sub", [beta, alpha]) if layer.operation == trt.FillOperation.RANDOM_UNIFORM else beta
+    result = graph.node("Add", [graph.node("Mul", [drawn, width]), alpha])
+    graph.cast(result, layer.get_output(0).dtype, layer)
+
+
 @translates("FILL")
 def fill(layer: trt.IFillLayer, graph: Graph) -> None:
-    """alpha + beta[0] * i + beta[1] * j + ..."""
-    if layer.operation != trt.FillOperation.LINSPACE:
-        raise refuse(layer, f"operation {layer.operation.name}; what it draws depends on the device")
+    """alpha + beta[0] * i + beta[1] * j + ...; or drawn anew in each run, since TensorRT promises no order."""
     output = layer.get_output(0)
     rank = len(output.shape)
     sizes = graph.input(layer, 0)
     sizes = graph.cast(sizes, T.INT64) if sizes else graph.int64(*layer.shape)
     alpha = graph.input(layer, 1) or graph.scalar(layer.alpha, output.dtype)
     beta = graph.input(layer, 2) or graph.scalar(layer.beta, output.dtype)
+    if layer.operation in _DRAWN:
+        _draw(layer, graph, sizes, alpha, beta)
+        return
+    if layer.operation != trt.FillOperation.LINSPACE:
+        raise refuse(layer, f"operation {layer.operation.name}")
     steps = graph.node("Reshape", [graph.cast(beta, output.dtype), graph.int64(-1)])
     result = graph.node("Reshape", [graph.cast(alpha, output.dtype), graph.int64(*(1,) * rank)])
     result = graph.node("Expand", [result, sizes])

@@ -1,3 +1,12 @@
-"""Gone in cuda-python 13; here for those who come from older code."""
+"""What cuda-python 12 still has beside `cuda.bindings.runtime`, and 13 no longer."""
 
-raise ImportError("cuda-python 13 has no cuda.cudart any more: from cuda.bindings import runtime as cudart")
+import warnings
+
+from cuda.bindings.runtime import *  # noqa: F403 (all of it)
+
+warnings.warn(
+    "The cuda.cudart module is deprecated and will be removed in a future release, "
+    "please switch to use the cuda.bindings.runtime module instead.",
+    FutureWarning,
+    stacklevel=2,
+)

@@ -11,17 +11,35 @@ from trtprep_worker.device_link import LogicError, Pinned, connect, fill_with_po
 
 _pinned_numbers = itertools.count(1)
 _all_pinned: weakref.WeakValueDictionary[int, _Pinned] = weakref.WeakValueDictionary()
+#: Of mapped memory, by its address on the device.
+_mapped: weakref.WeakValueDictionary[int, _Pinned] = weakref.WeakValueDictionary()
+_DEVICEMAP = 2
 
 
 class _Pinned:
     """Pinned host memory. ``memory`` is None once it was given back."""
 
-    def __init__(self, memory: np.ndarray) -> None:
+    def __init__(self, memory: np.ndarray, mapped: bool = False) -> None:
         self.memory: np.ndarray | None = memory
+        self.device_address = 0
         self.number = next(_pinned_numbers)
         self.address = memory.ctypes.data
         _all_pinned[self.number] = self
         self._interface = memory.__array_interface__
+        if mapped and memory.nbytes:
+            self.device_address = connect().cuda("map_host", memory.nbytes)
+            _mapped[self.device_address] = self
+
+    def get_device_pointer(self) -> int:
+        """The address by which a run's tensors may lie in this memory, where it was made with DEVICEMAP."""
+        if not self.device_address or self.memory is None:
+            problem = "this host memory is not mapped: ask for it with host_alloc_flags.DEVICEMAP"
+            raise LogicError(f"cuMemHostGetDevicePointer failed: invalid argument: {problem}")
+        return self.device_address
+
+    def __del__(self) -> None:
+        if getattr(self, "device_address", 0):
+            connect().cuda_at_exit("unmap_host", self.device_address)
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -30,6 +48,9 @@ class _Pinned:
     def _give_back(self) -> None:
         if self.memory is None:
             raise LogicError("cuMemFreeHost failed: this host memory was given back before")
+        if self.device_address:
+            connect().cuda("unmap_host", self.device_address)
+            self.device_address = 0
         self._kept, self.memory = self.memory, None  # arrays over it must go on being safe to touch
 
 
@@ -43,8 +64,8 @@ class PagelockedHostAllocation(_Pinned):
 class RegisteredHostMemory(_Pinned):
     """The ``base`` of the arrays made by `register_host_memory`."""
 
-    def __init__(self, memory: np.ndarray) -> None:
-        super().__init__(memory)
+    def __init__(self, memory: np.ndarray, mapped: bool = False) -> None:
+        super().__init__(memory, mapped)
         self.base = memory
 
     def unregister(self) -> None:
@@ -58,7 +79,7 @@ def pagelocked_empty(shape: Any, dtype: Any, order: Any = "C", mem_flags: int = 
     connect().cuda("host_alloc")
     memory = np.empty(dims, dtype, "F" if order == "F" else "C")
     fill_with_poison(memory)
-    return np.asarray(PagelockedHostAllocation(memory))
+    return np.asarray(PagelockedHostAllocation(memory, bool(index(mem_flags) & _DEVICEMAP)))
 
 
 def pagelocked_zeros(shape: Any, dtype: Any, order: Any = "C", mem_flags: int = 0) -> np.ndarray:
@@ -93,7 +114,7 @@ def register_host_memory(ary: np.ndarray, flags: int = 0) -> np.ndarray:
     if not ary.flags.forc:
         raise ValueError("register_host_memory: the array is not contiguous")
     connect().cuda("host_alloc")
-    return np.asarray(RegisteredHostMemory(ary))
+    return np.asarray(RegisteredHostMemory(ary, bool(index(flags) & _DEVICEMAP)))
 
 
 def _order(array: np.ndarray) -> str:
@@ -135,6 +156,19 @@ def pinned_at(address: int, size: int) -> Pinned | None:
         if memory is not None and owner.address <= address and address + size <= owner.address + memory.nbytes:
             return Pinned(owner, address - owner.address, size)
     return None
+
+
+def mapped_part(address: int, size: int) -> tuple[Pinned, str] | None:
+    """The mapped host memory at this address of the device, and its dtype's name. None: it is no such address."""
+    for start, owner in list(_mapped.items()):
+        memory = owner.memory
+        if memory is not None and start <= address and address + size <= start + memory.nbytes:
+            return Pinned(owner, address - start, size), dtype_name(memory)
+    return None
+
+
+def has_mapped() -> bool:
+    return bool(_mapped)
 
 
 def pinned_part(array: np.ndarray, what: str) -> Pinned:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from trtprep_worker.device_link import Error, Link, LogicError, MemoryError, bytes_of, connect  # noqa: A004
 
+from . import _attributes
+from ._attributes import device_attribute
 from ._host import (
     PagelockedHostAllocation,
     RegisteredHostMemory,
@@ -28,16 +30,23 @@ from ._host import (
 )
 
 __all__ = [
-    "Context", "Device", "DeviceAllocation", "Error", "Event", "LogicError", "MemoryError", "PagelockedHostAllocation",
-    "RegisteredHostMemory", "Stream", "aligned_empty", "aligned_zeros", "ctx_flags", "event_flags", "from_device",
-    "from_device_like", "get_driver_version", "get_version", "host_alloc_flags", "init", "mem_alloc", "mem_alloc_like",
-    "mem_get_info", "memcpy_dtod", "memcpy_dtod_async", "memcpy_dtoh", "memcpy_dtoh_async", "memcpy_htod",
+    "Context", "Device", "DeviceAllocation", "Error", "Event", "LaunchError", "LogicError", "Memcpy2D", "MemoryError",
+    "PagelockedHostAllocation", "RegisteredHostMemory", "RuntimeError", "Stream", "aligned_empty", "aligned_zeros",
+    "ctx_flags", "device_attribute", "event_flags", "from_device", "from_device_like", "get_driver_version",
+    "get_version", "host_alloc_flags", "init", "mem_alloc", "mem_alloc_like", "mem_alloc_pitch", "mem_get_info",
+    "mem_host_register_flags", "memcpy_dtod", "memcpy_dtod_async", "memcpy_dtoh", "memcpy_dtoh_async", "memcpy_htod",
     "memcpy_htod_async", "memset_d8", "memset_d8_async", "memset_d16", "memset_d16_async", "memset_d32",
-    "memset_d32_async",
-    "pagelocked_empty", "pagelocked_empty_like", "pagelocked_zeros", "pagelocked_zeros_like", "register_host_memory",
-    "stream_flags", "to_device",
+    "memset_d32_async", "pagelocked_empty", "pagelocked_empty_like", "pagelocked_zeros", "pagelocked_zeros_like",
+    "register_host_memory", "stream_flags", "to_device",
 ]  # fmt: skip
-_TOTAL_BYTES = 4 << 30  # as in grader/twin/memory.py, which this process cannot read
+
+
+class LaunchError(Error):
+    """What PyCUDA raises for kernels that fail; here nothing does."""
+
+
+class RuntimeError(Error):  # noqa: A001 (PyCUDA's name)
+    """What PyCUDA raises for errors of other kinds; here nothing does."""
 
 
 class ctx_flags:  # noqa: N801 (PyCUDA's names)
@@ -97,13 +106,31 @@ class Device:
         return 1
 
     def name(self) -> str:
-        return "trtprep CPU twin"
+        return _attributes.NAME
 
     def compute_capability(self) -> tuple[int, int]:
-        return (8, 6)
+        return _attributes.CAPABILITY
 
     def total_memory(self) -> int:
-        return _TOTAL_BYTES
+        return _attributes.TOTAL_BYTES
+
+    def get_attribute(self, attr: device_attribute) -> int:
+        return _attributes.VALUES[attr]
+
+    def get_attributes(self) -> dict[device_attribute, int]:
+        return {device_attribute(number): value for number, value in _attributes.VALUES.items()}
+
+    def __getattr__(self, name: str) -> int:
+        """Attributes by their names in small letters, as PyCUDA has them."""
+        if name.upper() not in device_attribute.__members__:
+            raise AttributeError(f"the twin's device has no attribute {name!r}")
+        return _attributes.VALUES[device_attribute[name.upper()]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device)
+
+    def __hash__(self) -> int:
+        return 0
 
     def make_context(self, flags: int = 0) -> Context:
         return Context(_device().cuda("make_context"))
@@ -135,7 +162,18 @@ class Context:
 
     @staticmethod
     def get_device() -> Device:
+        _device().cuda("current_context_number")  # there must be one
         return Device(0)
+
+    @staticmethod
+    def get_current() -> Context:
+        return Context(_device().cuda("current_context_number"))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Context) and other._number == self._number
+
+    def __hash__(self) -> int:
+        return hash(self._number)
 
 
 # -- memory
@@ -279,7 +317,7 @@ class Stream:
 
     def __del__(self) -> None:
         if self.handle:
-            _device().cuda_at_exit("stream_destroy", self.handle)
+            _device().cuda_at_exit("stream_destroy", self.handle, True)
 
 
 class Event:
@@ -308,7 +346,11 @@ class Event:
 
     def __del__(self) -> None:
         if self.handle:
-            _device().cuda_at_exit("event_destroy", self.handle)
+            _device().cuda_at_exit("event_destroy", self.handle, True)
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"the twin's pycuda.driver has no {name!r}: docs/twin.md says what it has")
 
 
 # -- arguments
@@ -324,3 +366,6 @@ def _handle(stream: Stream | None) -> int:
     if not isinstance(stream, Stream):
         raise TypeError(f"a pycuda.driver.Stream is needed, not {type(stream).__name__}")
     return stream.handle
+
+
+from ._copies import Memcpy2D, mem_alloc_pitch  # noqa: E402 (their module needs this one)

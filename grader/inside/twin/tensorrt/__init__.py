@@ -11,7 +11,7 @@ import enum
 import tensorrt_rtx as _rtx
 from tensorrt_rtx import *  # noqa: F403 (enumerations, values, nptype, volume)
 
-from . import _proxies
+from . import _contexts, _proxies
 from ._logger import ILogger, Logger
 
 #: The dialect, then what is really beneath.
@@ -20,6 +20,8 @@ __version__ = f"10.13.0+twin.rtx{_rtx.__version__}"
 globals().update(_proxies.classes())
 
 IHostMemory = _proxies.IHostMemory
+IOutputAllocator = _contexts.IOutputAllocator
+_contexts.install(globals()["IExecutionContext"], globals()["ICudaEngine"])
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):

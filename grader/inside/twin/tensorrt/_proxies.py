@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorrt_rtx as _rtx
 from trtprep_worker.device_link import connect
+from trtprep_worker.weight_bytes import raw_bytes
 
 from ._logger import ILogger, listen
 
@@ -187,7 +188,7 @@ def encode(value: Any) -> Any:
         return {"@": "object", "id": value._id}
     if isinstance(value, _rtx.Weights):
         data = value.numpy() if value.size else np.empty(0, np.uint8)
-        raw = data.tobytes() if isinstance(data, np.ndarray) else b""
+        raw = data.tobytes() if isinstance(data, np.ndarray) else raw_bytes(value)
         return {"@": "weights", "dtype": value.dtype.name, "data": raw}
     if isinstance(value, _rtx.Dims):
         return {"@": "dims", "values": list(value)}

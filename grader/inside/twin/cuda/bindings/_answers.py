@@ -11,8 +11,10 @@ from typing import Any
 
 from trtprep_worker.device_link import Error, connect
 
+from ._driver_numbers import CUresult
 from ._numbers import cudaError_t, cudaStreamLegacy, cudaStreamPerThread
 
+Code = cudaError_t | CUresult
 _Function = Callable[..., tuple[Any, ...]]
 last = threading.local()  #: its ``error`` is the last one of this thread
 
@@ -20,24 +22,25 @@ last = threading.local()  #: its ``error`` is the last one of this thread
 class Answer(Error):  # noqa: N818 (it is none to whoever asked)
     """An error that is an answer, and no mistake."""
 
-    def __init__(self, code: cudaError_t) -> None:
+    def __init__(self, code: Code) -> None:
         super().__init__(code.name)
         self.code = code
 
 
-def command(outputs: int = 0) -> Callable[[_Function], _Function]:
-    """Turns results into a tuple that begins with cudaSuccess, and an error into its number and so many Nones."""
+def command(outputs: int = 0, kind: type[Code] = cudaError_t) -> Callable[[_Function], _Function]:
+    """Turns results into a tuple that begins with success, 0, and an error into its number and so many Nones."""
 
     def decorate(function: _Function) -> _Function:
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
             try:
-                return (cudaError_t.cudaSuccess, *function(*args, **kwargs))
+                return (kind(0), *function(*args, **kwargs))
             except Error as error:
                 if not isinstance(error, Answer):
                     print(f"{function.__name__}: {error}", file=sys.stderr)
-                last.error = cudaError_t(error.code)
-            return (last.error, *[None] * outputs)
+                if kind is cudaError_t:  # the driver API keeps none
+                    last.error = cudaError_t(error.code)
+                return (kind(error.code), *[None] * outputs)
 
         return run
 

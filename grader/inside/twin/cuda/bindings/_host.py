@@ -91,7 +91,7 @@ def write(end: Pointer, data: bytes) -> None:
 # -- pinned memory
 
 
-def allocate(size: int) -> int:
+def allocate(size: int, *, mapped: bool = False) -> int:
     if size < 0:
         raise OverflowError("can't convert negative value to size_t")
     connect().cuda("host_alloc", runtime=True)
@@ -99,7 +99,7 @@ def allocate(size: int) -> int:
         return 0
     memory = aligned_empty(size, np.uint8)
     fill_with_poison(memory)
-    owner = PagelockedHostAllocation(memory)
+    owner = PagelockedHostAllocation(memory, mapped)
     _allocated[owner.address] = owner
     return owner.address
 
@@ -117,11 +117,20 @@ def free(end: Pointer) -> None:
     owner.free()
 
 
-def register(end: Pointer, size: int) -> None:
+def device_pointer(end: Pointer) -> int:
+    """The device's address of mapped memory."""
+    pinned = pinned_at(end.address, 1)
+    if pinned is None:
+        refuse("address", f"cudaHostGetDevicePointer: {end.address:#x} is not pinned memory")
+        raise AssertionError("refuse raises")
+    return pinned.device_pointer()
+
+
+def register(end: Pointer, size: int, *, mapped: bool = False) -> None:
     connect().cuda("host_alloc", runtime=True)
     need_host(end, size, "cudaHostRegister")
     memory = np.frombuffer(memoryview((ctypes.c_ubyte * size).from_address(end.address)).cast("B"), np.uint8)
-    _registered[end.address] = RegisteredHostMemory(memory)
+    _registered[end.address] = RegisteredHostMemory(memory, mapped)
 
 
 def unregister(end: Pointer) -> None:

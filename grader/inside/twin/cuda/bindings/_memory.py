@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from trtprep_worker.device_link import connect
 
 from . import _host
 from ._answers import command, cuda, size_of, stream_of
-from ._numbers import cudaMemcpyKind
+from ._numbers import cudaHostAllocMapped, cudaMemcpyKind
 
 
 @command(1)
@@ -27,13 +28,29 @@ def cudaFree(devPtr: Any) -> tuple[()]:
 
 
 @command(1)
+def cudaMallocAsync(size: int, hStream: Any) -> tuple[int]:
+    return (cuda("mem_alloc_async", size_of(size), stream_of(hStream)),)
+
+
+@command()
+def cudaFreeAsync(devPtr: Any, hStream: Any) -> tuple[()]:
+    cuda("mem_free_async", _host.pointer(devPtr).address, stream_of(hStream))
+    return ()
+
+
+@command(1)
 def cudaMallocHost(size: int) -> tuple[int]:
     return (_host.allocate(size_of(size)),)
 
 
 @command(1)
 def cudaHostAlloc(size: int, flags: int) -> tuple[int]:
-    return (_host.allocate(size_of(size)),)
+    return (_host.allocate(size_of(size), mapped=bool(operator.index(flags) & cudaHostAllocMapped)),)
+
+
+@command(1)
+def cudaHostGetDevicePointer(pHost: Any, flags: int) -> tuple[int]:
+    return (_host.device_pointer(_host.pointer(pHost)),)
 
 
 @command()
@@ -44,7 +61,7 @@ def cudaFreeHost(ptr: Any) -> tuple[()]:
 
 @command()
 def cudaHostRegister(ptr: Any, size: int, flags: int) -> tuple[()]:
-    _host.register(_host.pointer(ptr), size_of(size))
+    _host.register(_host.pointer(ptr), size_of(size), mapped=bool(operator.index(flags) & cudaHostAllocMapped))
     return ()
 
 

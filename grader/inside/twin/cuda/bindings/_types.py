@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from pycuda import _attributes
+
 from ._numbers import cudaGraphExecUpdateResult
 
 
@@ -39,6 +41,14 @@ class cudaEvent_t(_Handle):
     _name = "CUevent"
 
 
+class CUdevice(_Handle):
+    _name = "CUdevice"
+
+
+class CUcontext(_Handle):
+    _name = "CUcontext"
+
+
 class cudaGraph_t(_Handle):
     _name = "CUgraph"
 
@@ -64,9 +74,9 @@ class cudaDeviceProp:
     """The twin's one device, as far as it has properties."""
 
     def __init__(self) -> None:
-        self.name = b"trtprep CPU twin"
-        self.major, self.minor = 8, 6
-        self.totalGlobalMem = 4 << 30
+        self.name = _attributes.NAME.encode()
+        self.major, self.minor = _attributes.CAPABILITY
+        self.totalGlobalMem = _attributes.TOTAL_BYTES
         self.asyncEngineCount = 2
         self.concurrentKernels = 1
         self.unifiedAddressing = 1
