@@ -18,8 +18,18 @@ from .driver import COMMANDS, Driver
 from .misuse import Misuse
 from .session import EXPECTED, Session
 
-_SIGNATURES = {name: inspect.signature(getattr(Driver, name)) for name in COMMANDS}
-_HINTS = {name: typing.get_type_hints(getattr(Driver, name)) for name in COMMANDS}
+
+
+def _parameters(name: str) -> tuple[int, list[tuple[str, Any]]]:
+    """How many arguments a command needs at least, and the names and annotations of all."""
+    method = getattr(Driver, name)
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    hints = typing.get_type_hints(method)
+    least = sum(parameter.default is parameter.empty for parameter in parameters)
+    return least, [(parameter.name, hints[parameter.name]) for parameter in parameters]
+
+
+_PARAMETERS = {name: _parameters(name) for name in COMMANDS}
 _STALLED_S = 10.0  # a client that stops in the middle of a frame is dropped, or the grader could not ask any more
 _FIELDS: dict[str, dict[str, type]] = {
     "new": {"class": str, "args": list},
@@ -39,8 +49,8 @@ class Device:
 
     # -- the candidate's side
 
-    def serve(self, request: Any) -> dict[str, Any]:
-        """One command of the client; never raises for what a client can send."""
+    def serve(self, request: Any) -> tuple[bytes, list[memoryview]]:
+        """One command of the client, and the packed reply; never raises for what a client can send."""
         reply: dict[str, Any] = {}
         try:
             reply["value"] = self._do(request)
@@ -55,11 +65,11 @@ class Device:
         reply["log"] = [[severity, text] for severity, text in self.session.records]
         self.session.records.clear()
         try:
-            wire.pack(reply)
+            return wire.pack(reply)
         except wire.WireError as error:  # a value of TensorRT's that has no place in a message
             del reply["value"]
             reply["error"] = {"type": "TypeError", "message": f"the twin cannot send {error}"}
-        return reply
+            return wire.pack(reply)
 
     def _do(self, request: Any) -> Any:
         if not isinstance(request, dict):
@@ -95,9 +105,11 @@ class Device:
     def _cuda(self, name: str, args: list[Any]) -> Any:
         if name not in COMMANDS:
             raise ValueError(f"unknown CUDA command {name!r:.80}")
-        bound = _SIGNATURES[name].bind(self.driver, *args)
-        for parameter, value in bound.arguments.items():
-            if parameter != "self" and not _fits(value, _HINTS[name][parameter]):
+        least, hints = _PARAMETERS[name]
+        if not least <= len(args) <= len(hints):
+            raise TypeError(f"{name} takes {', '.join(parameter for parameter, _ in hints)}, not {len(args)} values")
+        for value, (parameter, hint) in zip(args, hints, strict=False):
+            if not _fits(value, hint):
                 raise TypeError(f"{name}: {parameter} cannot be {value!r:.80}")
         return getattr(self.driver, name)(*args)
 
@@ -174,7 +186,7 @@ def serve(device: Device, client: socket.socket, control: socket.socket) -> None
                 return
         elif client in ready:
             try:
-                wire.send(client, device.serve(wire.receive(client)))
+                wire.send_packed(client, *device.serve(wire.receive(client)))
             except (wire.Closed, wire.WireError, TimeoutError):
                 open_channels.remove(client)
                 client.close()

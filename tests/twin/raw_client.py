@@ -34,10 +34,9 @@ class Client:
         made["inspector"] = self.call("engine", "create_engine_inspector")
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        reply = self.device.serve(request)
+        reply = wire.unpack(*self.device.serve(request))
         assert set(reply) <= {"value", "error", "copies", "log"}
         assert ("value" in reply) != ("error" in reply)
-        wire.pack(reply)
         return reply
 
     def value(self, **request: Any) -> Any:

@@ -132,9 +132,9 @@ class Link:
                 )
             dropped, self._dropped = self._dropped, []
             command["release"] = dropped
-            wire.pack(command)  # raises for what cannot cross, with nothing sent
+            packed = wire.pack(command)  # raises for what cannot cross, with nothing sent
             self._broken = True
-            wire.send(self._channel, command)
+            wire.send_packed(self._channel, *packed)
             reply = wire.receive(self._channel)
             self._broken = False
         return reply

@@ -28,6 +28,9 @@ _HEADER = struct.Struct("<II")
 _TAG = "$"
 _MAX_DEPTH = 32
 _MAX_RANK = 32
+_PLAIN = frozenset((type(None), bool, int, float, str))  # cross as they are
+_SMALL = 1 << 16  # bytes of blobs that are copied, to go with their frame in one piece
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=True).encode  # `json.dumps` would make one for each message
 
 
 class WireError(ValueError):
@@ -54,13 +57,16 @@ def pack(value: Any) -> tuple[bytes, list[memoryview]]:
     """Split ``value`` into JSON and blobs. Raises WireError for what cannot cross."""
     blobs: list[memoryview] = []
     tree = _lower(value, blobs, 0)
-    return json.dumps(tree, separators=(",", ":"), allow_nan=True).encode(), blobs
+    return _encode(tree).encode(), blobs
 
 
 def unpack(text: bytes, blobs: list[memoryview]) -> Any:
     """The inverse of `pack`. Raises WireError when the frame is malformed."""
     try:
         tree = json.loads(text)
+        # Most messages are small and hold nothing that is marked: as they are, they are the value.
+        if not blobs and b'"$"' not in text and b"\\" not in text and text.count(b"[") + text.count(b"{") <= _MAX_DEPTH:
+            return tree
         return _raise(tree, list(blobs), 0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise WireError(f"malformed frame: {error}") from error
@@ -68,9 +74,15 @@ def unpack(text: bytes, blobs: list[memoryview]) -> Any:
 
 def send(channel: socket.socket, value: Any) -> None:
     """Send one frame. Raises WireError (nothing sent) or Closed."""
-    text, blobs = pack(value)
+    send_packed(channel, *pack(value))
+
+
+def send_packed(channel: socket.socket, text: bytes, blobs: list[memoryview]) -> None:
+    """Send what `pack` returned. Raises Closed."""
     sizes = struct.pack(f"<{len(blobs)}Q", *(b.nbytes for b in blobs))
     head = _HEADER.pack(len(text), len(blobs)) + text + sizes
+    if sum(b.nbytes for b in blobs) <= _SMALL:
+        head, blobs = b"".join((head, *blobs)), []
     try:
         channel.sendall(head)
         for blob in blobs:
@@ -109,7 +121,7 @@ def _exactly(channel: socket.socket, size: int) -> memoryview:
 def _lower(value: Any, blobs: list[memoryview], depth: int) -> Any:
     if depth > _MAX_DEPTH:
         raise WireError("nested too deeply, or contains itself")
-    if value is None or type(value) in (bool, int, float, str):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, np.ndarray):
         return _lower_array(value, blobs)
@@ -119,12 +131,14 @@ def _lower(value: Any, blobs: list[memoryview], depth: int) -> Any:
         blobs.append(memoryview(value).cast("B"))
         return {_TAG: "bytes", "blob": len(blobs) - 1}
     if isinstance(value, (list, tuple)):
-        items = [_lower(item, blobs, depth + 1) for item in value]
+        items = [item if type(item) in _PLAIN else _lower(item, blobs, depth + 1) for item in value]
         return {_TAG: "tuple", "items": items} if isinstance(value, tuple) else items
     if isinstance(value, dict):
         if not all(type(key) is str for key in value):
             raise WireError("a dict whose keys are not all strings")
-        named = {key: _lower(item, blobs, depth + 1) for key, item in value.items()}
+        named = {
+            key: item if type(item) in _PLAIN else _lower(item, blobs, depth + 1) for key, item in value.items()
+        }
         return {_TAG: "dict", "items": named} if _TAG in value else named
     if isinstance(value, (bool, int, float, str)):  # enums and other subclasses of plain types
         return next(plain(value) for plain in (bool, int, float, str) if isinstance(value, plain))
