@@ -14,7 +14,8 @@ from grader.fixtures.speech.coded_ctc import CodedCtc
 from grader.fixtures.speech.ctc_beam import prefix_beam
 from grader.fixtures.speech.ctc_lattices import Lattice
 from grader.fixtures.speech.lexicon import lexicon
-from grader.fixtures.speech.phoneme_ctc import RATE, WORD_BOUNDARY, greedy, phoneme_ctc_onnx, vocabulary
+from grader.fixtures.speech.phoneme_ctc import WORD_BOUNDARY, greedy, phoneme_ctc_onnx, vocabulary
+from grader.fixtures.speech.plans import SPEECH, phoneme_plan
 from grader.fixtures.speech.private_cuts import cuts, reference_log_probs
 from grader.fixtures.speech.private_model import TwoInputs
 from grader.fixtures.speech.words import edit_distance
@@ -25,10 +26,6 @@ from grader.processes.runner import Runner
 from grader.tiers import Tier
 from grader.twin.plan import digest
 
-SPEECH = {
-    "waveform": ((1, RATE // 2), (1, 10 * RATE), (4, 30 * RATE)),
-    "waveform_lengths": ((1,), (1,), (4,)),
-}
 SECONDS = (1.6, 0.5, 3.1, 0.8)  # of the clips in one call, and a little more: few shapes, since each new one costs time
 LEAST = -20  # log-probability: TensorRT takes the logarithm of a softmax, which far below this is 0
 MOST_FRAMES = 0.02  # error of log_probs that half of the frames stay below; 0.0024 was the most in 60 clips
@@ -110,7 +107,7 @@ def _has_profile(runner: Runner, plan: bytes, wanted: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def speech(runner: Runner, tier: Tier) -> bytes:
-    return trusted_plan(runner, tier, phoneme_ctc_onnx().read_bytes(), SPEECH)
+    return phoneme_plan(runner, tier)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from grader.fixtures.plans import trusted_plan
 from grader.fixtures.speech.log_mel import RATE
+from grader.fixtures.speech.plans import MOST, WhisperPlans, whisper_plans
 from grader.fixtures.speech.private_speech import (
     Long,
     Spoken,
@@ -24,7 +24,7 @@ from grader.fixtures.speech.private_speech import (
     up_to_full_stop,
 )
 from grader.fixtures.speech.whisper_files import PROMPT, vocabulary
-from grader.fixtures.speech.whisper_onnx import MOST_TOKENS, Rules, decoder_onnx, encoder_onnx, own_rules
+from grader.fixtures.speech.whisper_onnx import Rules, own_rules
 from grader.fixtures.speech.words import word_error_rate
 from grader.judging.features import features_agree
 from grader.judging.judge import fail
@@ -36,25 +36,14 @@ from grader.tiers import Tier
 from grader.twin.plan import digest
 
 SECONDS = 90.0  #: for a call; each new length of the cache costs the twin time
-MOST = 2  #: clips at a time that the engines take
-# The cache begins with one slot, of which the decoder sees nothing: not every TensorRT takes a dimension of 0.
-PAST = (1, 32, 1 + len(PROMPT) + MOST_TOKENS)
 ERROR_RATE = 0.05
-
-
-@dataclass(frozen=True)
-class Engines:
-    """Trusted plans of tiny.en in float16."""
-
-    encoder: bytes
-    decoder: bytes
 
 
 @dataclass(frozen=True)
 class Prepared:
     """Clips with their texts, and the engines that are to hear them."""
 
-    engines: Engines
+    engines: WhisperPlans
     spoken: Spoken
     other: tuple[np.ndarray, Rules, tuple[int, ...], list[str]]  #: a clip, rules, its tokens under these, vocabulary
     several: list[Spoken]
@@ -65,32 +54,14 @@ def prepared(runner: Runner, tier: Tier, recorder: Recorder) -> Prepared:
     """The engine runner builds while the texts are found here: either takes seconds."""
     rng = np.random.default_rng([recorder.seed, 22])
     with ThreadPoolExecutor(1) as pool:
-        engines = pool.submit(_build, runner, tier)
+        engines = pool.submit(whisper_plans, runner, tier)
         spoken, other, several = piece(rng, 1, 2.2, parts=2), spoken_under_other_rules(rng), _several(rng)
         return Prepared(engines.result(), spoken, other, several)
 
 
 @pytest.fixture(scope="module")
-def engines(prepared: Prepared) -> Engines:
+def engines(prepared: Prepared) -> WhisperPlans:
     return prepared.engines
-
-
-def _build(runner: Runner, tier: Tier) -> Engines:
-    encoder = {"mel": [(batch, 80, 3000) for batch in (1, 1, MOST)]}
-    batches = (1, 1, MOST)
-    cache = [(4, batch, 6, past, 64) for batch, past in zip(batches, PAST, strict=True)]
-    decoder = {
-        "tokens": [(1, 1), (1, 1), (MOST, len(PROMPT))],
-        "positions": [(1,), (1,), (len(PROMPT),)],
-        "past_keys": cache,
-        "past_values": cache,
-        "cross_keys": [(4, batch, 6, 64, 1500) for batch in batches],
-        "cross_values": [(4, batch, 6, 1500, 64) for batch in batches],
-    }
-    return Engines(
-        trusted_plan(runner, tier, encoder_onnx().read_bytes(), encoder),
-        trusted_plan(runner, tier, decoder_onnx().read_bytes(), decoder),
-    )
 
 
 def _several(rng: np.random.Generator) -> list[Spoken]:
@@ -162,7 +133,7 @@ def several(prepared: Prepared) -> list[Spoken]:
 
 
 @pytest.fixture(scope="module")
-def transcribed_together(call: Call, engines: Engines, several: list[Spoken]) -> Returned:
+def transcribed_together(call: Call, engines: WhisperPlans, several: list[Spoken]) -> Returned:
     given = tokenizer(replace(own_rules(), end=full_stop()), vocabulary())
     clips = [clip.samples for clip in several]
     return call("transcribe", engines.encoder, engines.decoder, given, clips, seconds=SECONDS)
@@ -170,7 +141,7 @@ def transcribed_together(call: Call, engines: Engines, several: list[Spoken]) ->
 
 @pytest.mark.task("batch")
 def test_clips_of_different_lengths_have_the_texts_that_they_have_alone(
-    transcribed_together: Returned, several: list[Spoken], engines: Engines
+    transcribed_together: Returned, several: list[Spoken], engines: WhisperPlans
 ) -> None:
     got = texts(transcribed_together.value, len(several), "transcribe")
     for number, (text, clip) in enumerate(zip(got, several, strict=True)):
@@ -180,7 +151,7 @@ def test_clips_of_different_lengths_have_the_texts_that_they_have_alone(
 
 @pytest.mark.task("batch")
 def test_as_many_clips_as_the_engines_take_run_at_a_time(
-    transcribed_together: Returned, several: list[Spoken], engines: Engines
+    transcribed_together: Returned, several: list[Spoken], engines: WhisperPlans
 ) -> None:
     texts(transcribed_together.value, len(several), "transcribe")
     most = math.ceil(len(several) / MOST)
@@ -200,7 +171,7 @@ def reading(recorder: Recorder) -> Long:
 
 
 @pytest.fixture(scope="module")
-def read(call: Call, engines: Engines, reading: Long) -> Returned:
+def read(call: Call, engines: WhisperPlans, reading: Long) -> Returned:
     given = tokenizer(own_rules(), vocabulary())
     return call("transcribe_long", engines.encoder, engines.decoder, given, reading.samples, seconds=2 * SECONDS)
 
