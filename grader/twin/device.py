@@ -19,7 +19,6 @@ from .misuse import Misuse
 from .session import EXPECTED, Session
 
 
-
 def _parameters(name: str) -> tuple[int, list[tuple[str, Any]]]:
     """How many arguments a command needs at least, and the names and annotations of all."""
     method = getattr(Driver, name)

@@ -136,9 +136,7 @@ def _lower(value: Any, blobs: list[memoryview], depth: int) -> Any:
     if isinstance(value, dict):
         if not all(type(key) is str for key in value):
             raise WireError("a dict whose keys are not all strings")
-        named = {
-            key: item if type(item) in _PLAIN else _lower(item, blobs, depth + 1) for key, item in value.items()
-        }
+        named = {key: item if type(item) in _PLAIN else _lower(item, blobs, depth + 1) for key, item in value.items()}
         return {_TAG: "dict", "items": named} if _TAG in value else named
     if isinstance(value, (bool, int, float, str)):  # enums and other subclasses of plain types
         return next(plain(value) for plain in (bool, int, float, str) if isinstance(value, plain))
