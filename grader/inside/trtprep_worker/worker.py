@@ -117,25 +117,25 @@ def serve(channel: socket.socket) -> None:
             return
         reply = worker.do(request)
         try:
-            refusal = _refusal(reply)
+            packed = wire.pack(reply)
+            refusal = _refusal(*packed)
+        except wire.WireError as error:
+            refusal = str(error)
         except Exception as error:  # noqa: BLE001 (a candidate's own subclass of a plain type can raise anything)
             refusal = f"a value that cannot be looked into ({type(error).__name__}: {_message(error)[:1000]})"
         if refusal:
             message = f"{request.get('function', 'the import')}() returned {refusal}"
-            reply = {"error": {"type": "TypeError", "bases": [], "message": message, "line": "", "traceback": ""}}
+            told = {"type": "TypeError", "bases": [], "message": message, "line": "", "traceback": ""}
+            packed = wire.pack({"error": told})
         # What the call left in reference cycles goes before the grader looks at the device's books.
         gc.collect()
         if request["do"] == "import":  # modules stay: looking through them would cost every call some milliseconds
             gc.freeze()
-        wire.send(channel, reply)
+        wire.send_packed(channel, *packed)
 
 
-def _refusal(reply: dict[str, Any]) -> str:
-    """Why the grader would not take this reply; "" when it would."""
-    try:
-        text, blobs = wire.pack(reply)
-    except wire.WireError as error:
-        return str(error)
+def _refusal(text: bytes, blobs: list[memoryview]) -> str:
+    """Why the grader would not take this packed reply; "" when it would."""
     size = sum(blob.nbytes for blob in blobs)
     if size > REPLY.blob_bytes:
         return f"{size} bytes of data, at most {REPLY.blob_bytes} are taken"

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.speech.inputs import CHECKED, WORKLOADS, References, greedy_labels, models, timed
-from tests.benchmarks.speech.tensorrt_side import Speech, build, start_tensorrt, whisper_shapes
+from grader.fixtures.speech.plans import decoder_profile
+from tests.benchmarks.speech.inputs import CHECKED, WIDEST, WORKLOADS, References, greedy_labels, models, timed
+from tests.benchmarks.speech.tensorrt_side import LEAST, Speech, build, start_tensorrt
 
 BEGAN = time.monotonic()
 
@@ -132,7 +133,7 @@ class Bench:
     def whisper(self, batch: int) -> None:
         self.build_encoder(batch)
         name = f"decoder{batch}"
-        shapes = whisper_shapes(batch)
+        shapes = decoder_profile((batch,) * 3, (1, 1, 1), (LEAST, 64, WIDEST))
         self.built(name, "whisper_tiny_en_decoder-fp16.onnx", shapes, self.options.level, 60)
         side = Speech(self.trt, self.references)
         with self.part(f"whisper {batch} plans"):

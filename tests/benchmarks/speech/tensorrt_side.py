@@ -13,7 +13,6 @@ from tests.benchmarks.speech.inputs import (
     LOGIT_STEPS,
     PROMPT,
     TOKENS,
-    WIDEST,
     Decoding,
     References,
     captured,
@@ -68,19 +67,6 @@ def start_tensorrt() -> Any:
     _LOGGER.append(trt.Logger(trt.Logger.ERROR))
     RUNTIME.append(trt.Runtime(_LOGGER[0]))
     return trt
-
-
-def whisper_shapes(batch: int) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """The decoder's profile: one token at a time, and caches from `LEAST` on."""
-    past = tuple((4, batch, 6, length, 64) for length in (LEAST, 64, WIDEST))
-    return {
-        "tokens": ((batch, 1),) * 3,
-        "positions": ((1,),) * 3,
-        "past_keys": past,
-        "past_values": past,
-        "cross_keys": ((4, batch, 6, 64, 1500),) * 3,
-        "cross_values": ((4, batch, 6, 1500, 64),) * 3,
-    }
 
 
 def build(trt: Any, onnx: str, profile: dict[str, tuple[tuple[int, ...], ...]], plan: Path, level: int | None) -> float:

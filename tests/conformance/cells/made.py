@@ -50,23 +50,17 @@ def _filled(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 entry("FILL", [X((2, 3))], _linspace, _filled, "LINSPACE")
 
 
-def _uniform(net: Any, x: Any) -> Any:
-    """Between 5 and 5: whatever is drawn, it is that."""
-    layer = net.add_fill((2, 3), net.trt.FillOperation.RANDOM_UNIFORM, net.type())
-    layer.set_input(1, net.constant(5))
-    layer.set_input(2, net.constant(5))
-    return layer.get_output(0), net.add_identity(x).get_output(0)
+def _drawn(operation: str, second: int) -> None:
+    """Between 5 and 5, or 5 with a deviation of 0: whatever is drawn, it is that."""
+
+    def make(net: Any, x: Any) -> Any:
+        layer = net.add_fill((2, 3), getattr(net.trt.FillOperation, operation), net.type())
+        layer.set_input(1, net.constant(5))
+        layer.set_input(2, net.constant(second))
+        return layer.get_output(0), net.add_identity(x).get_output(0)
+
+    entry("FILL", [_WITNESS], make, lambda x: (np.full((2, 3), 5, x.dtype), x), operation)
 
 
-entry("FILL", [_WITNESS], _uniform, lambda x: (np.full((2, 3), 5, x.dtype), x), "RANDOM_UNIFORM")
-
-
-def _normal(net: Any, x: Any) -> Any:
-    """Of deviation 0: whatever is drawn, it is the mean."""
-    layer = net.add_fill((2, 3), net.trt.FillOperation.RANDOM_NORMAL, net.type())
-    layer.set_input(1, net.constant(5))
-    layer.set_input(2, net.constant(0))
-    return layer.get_output(0), net.add_identity(x).get_output(0)
-
-
-entry("FILL", [_WITNESS], _normal, lambda x: (np.full((2, 3), 5, x.dtype), x), "RANDOM_NORMAL")
+_drawn("RANDOM_UNIFORM", 5)
+_drawn("RANDOM_NORMAL", 0)
