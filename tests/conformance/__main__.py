@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,8 @@ def _outcome(tier: tiers.Tier, program: Program, told: Told) -> str:
 def _programs(legal: bool) -> Callable[[tiers.Tier, set[str], int], Iterator[Row]]:
     def rows(tier: tiers.Tier, done: set[str], networks: int) -> Iterator[Row]:
         wanted = [p for p in programs() if p.legal == legal and p.name not in done]
-        with runner(tier) as machine:
-            for program in wanted:
-                told = machine.run(program)
+        with runner(tier) as machine, ThreadPoolExecutor(machine.at_once) as pool:
+            for program, told in zip(wanted, pool.map(machine.run, wanted), strict=True):
                 yield program.name, _outcome(tier, program, told), told.says
 
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import itertools
 import json
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from tests.twin.test_misuse import ALL_CASES, _arm
 _LEGAL = ("test_legal_programs.py", "test_graphs.py", "test_cudart.py", "test_context_memory.py", "test_streams.py")
 _TESTS = Path(__file__).parents[1] / "twin"
 _PROCESS = Path(__file__).with_name("program_process.py")
-_PATIENCE_S = 60.0
+_PATIENCE_S, _BUILDING_S = 60.0, 600.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def _items() -> list[Any]:
 class TwinPrograms:
     """Runs them on the twin, each with a device and a program process of its own."""
 
+    at_once = 1  #: one template process starts them all
+
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         for name, data in all_plans(KEY).items():
@@ -130,14 +133,17 @@ class TwinPrograms:
 class GpuPrograms:
     """Runs them on a GPU, each in a process of its own with a time limit."""
 
+    at_once = 8  #: most of a program's seconds are imports, so several share the GPU
+
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        done = self._process("plans", self._folder.name)
+        self._numbers = itertools.count()
+        done = self._process("plans", self._folder.name, patience=_BUILDING_S)
         told = json.loads(done.stdout.strip().splitlines()[-1])
         self.lacking: dict[str, str] = told["missing"]  #: plan -> why this TensorRT does not build it
 
     def run(self, program: Program) -> Told:
-        source = Path(self._folder.name, "answer.py")
+        source = Path(self._folder.name, f"answer{next(self._numbers)}.py")  # several may run at once
         source.write_text(
             f"{program.prelude}def main(*args):\n{textwrap.indent(textwrap.dedent(program.body), '    ')}"
         )
@@ -159,9 +165,9 @@ class GpuPrograms:
             return Told(False, f"ends well, then status {done.returncode}")
         return Told(True, "ends well")
 
-    def _process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _process(self, *arguments: str, patience: float = _PATIENCE_S) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(_PROCESS), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
 
     def __enter__(self) -> GpuPrograms:
         return self
