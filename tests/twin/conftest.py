@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.twin.harness import KEY, RawDevice, Twin, Zygotes
-from tests.twin.plans import all_plans
-from tests.twin.raw_client import Client
+# What needs TensorRT-RTX is imported where it is used: on a GPU, these tests' programs are collected without it.
+if TYPE_CHECKING:
+    from tests.twin.raw_client import Client
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +24,8 @@ def zygotes() -> Iterator[Zygotes]:
 @pytest.fixture(scope="session")
 def plan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the plans of `plans.all_plans`, one file each."""
+    from tests.twin.plans import all_plans
+
     folder = tmp_path_factory.mktemp("plans")
     for name, data in all_plans(KEY).items():
         (folder / f"{name}.plan").write_bytes(data)
@@ -38,6 +42,8 @@ def twin(zygotes: Zygotes, plan_folder: Path, tmp_path: Path) -> Twin:
 @pytest.fixture
 def client(plan_folder: Path) -> Client:
     """A client of a device in this very process."""
+    from tests.twin.raw_client import Client
+
     return Client((plan_folder / "relu.plan").read_bytes())
 
 

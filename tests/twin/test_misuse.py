@@ -13,7 +13,6 @@ from tests.twin.capture_cases import CAPTURE_CASES
 from tests.twin.context_memory_cases import CONTEXT_MEMORY_CASES
 from tests.twin.harness import KEY, Outcome, Twin
 from tests.twin.misuse_cases import CASES, SET_UP, Case
-from tests.twin.plans import other_version
 from tests.twin.runtime_cases import RUNTIME_CASES
 
 ALL_CASES = [*CASES, *CONTEXT_MEMORY_CASES, *CAPTURE_CASES, *RUNTIME_CASES]
@@ -63,6 +62,8 @@ def test_every_kind_of_finding_has_a_case() -> None:
     ],
 )
 def test_a_plan_that_is_no_good_is_refused_with_the_reason(twin: Twin, plan_folder: Path, name: str, says: str) -> None:
+    from tests.twin.plans import other_version  # needs TensorRT-RTX
+
     good = (plan_folder / "relu.plan").read_bytes()
     altered, network = bytearray(good), bytearray(good)
     altered[len(good) // 3] ^= 1
