@@ -27,7 +27,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench_speech.json"), help="results, written as they come")
     parser.add_argument("--limit", type=float, default=1e9, help="seconds after which nothing new is begun")
     parser.add_argument("--level", type=int, help="Whisper's builder_optimization_level")
-    parser.add_argument("--ctc-level", type=int, default=2)
+    parser.add_argument("--ctc-level", type=int)
+    parser.add_argument(
+        "--tensorrt",
+        default="plain,graph",
+        help="plain: one engine for all lengths; graph: engines of fixed shapes, as CUDA graphs",
+    )
     parser.add_argument("--parts", default="whisper1,ctc1,whisper16,ctc16")
     parser.add_argument(
         "--ways", default="eager,compile", help="PyTorch's: eager, compile, compile-default, compile-graph"

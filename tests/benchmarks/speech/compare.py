@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import select
@@ -18,7 +19,17 @@ from typing import Any
 import numpy as np
 
 from grader.fixtures.speech.plans import decoder_profile
-from tests.benchmarks.speech.inputs import CHECKED, WIDEST, WORKLOADS, References, greedy_labels, models, timed
+from tests.benchmarks.speech.inputs import (
+    CHECKED,
+    RECORDINGS,
+    WIDEST,
+    WORKLOADS,
+    References,
+    greedy_labels,
+    models,
+    timed,
+    window,
+)
 from tests.benchmarks.speech.tensorrt_side import LEAST, Speech, build, start_tensorrt
 
 BEGAN = time.monotonic()
@@ -69,6 +80,7 @@ class Bench:
             self.results = json.loads(options.json.read_text())
         options.plans.mkdir(parents=True, exist_ok=True)
         self.references = References(options.references)
+        self.ways = options.tensorrt.split(",")
         self.trt = start_tensorrt()
         self.server: _Server | None = None
 
@@ -130,35 +142,49 @@ class Bench:
         shapes = {"mel": ((batch, 80, 3000),) * 3}
         self.built(f"encoder{batch}", "whisper_tiny_en_encoder-fp16.onnx", shapes, self.options.level, 40)
 
-    def whisper(self, batch: int) -> None:
-        self.build_encoder(batch)
-        name = f"decoder{batch}"
-        shapes = decoder_profile((batch,) * 3, (1, 1, 1), (LEAST, 64, WIDEST))
+    def build_decoder(self, name: str, batch: int, past: tuple[int, int, int]) -> None:
+        shapes = decoder_profile((batch,) * 3, (1, 1, 1), past)
         self.built(name, "whisper_tiny_en_decoder-fp16.onnx", shapes, self.options.level, 60)
-        side = Speech(self.trt, self.references)
-        with self.part(f"whisper {batch} plans"):
-            self.need(5)
-            plans = self.plan(f"encoder{batch}").read_bytes(), self.plan(name).read_bytes()
-            if batch == 1:
-                self.check_whisper(side, plans)
-            for workload in (w for w in WORKLOADS if w.split()[0] == str(batch)):
-                clips = WORKLOADS[workload]
-                encoder = {
-                    f"TensorRT{' graph' * g}": lambda g=g, clips=clips: side.encoder(plans[0], clips, bool(g))
-                    for g in (0, 1)
-                }
-                whole = {
-                    f"TensorRT{' graph' * g}": lambda g=g, clips=clips: side.whisper(*plans, clips, bool(g))
-                    for g in (0, 1)
-                }
-                self.compare("whisper", workload, whole)
-                if workload != "1 long":
-                    self.compare("encoder", workload, encoder)
 
-    def check_whisper(self, side: Speech, plans: tuple[bytes, bytes]) -> None:
+    def whisper(self, batch: int) -> None:
+        """A step's CUDA graph is of fixed shapes, as a compiled model is, and so is its engine."""
+        self.build_encoder(batch)
+        side = Speech(self.trt, self.references)
+        workloads = {w: WORKLOADS[w] for w in WORKLOADS if w.split()[0] == str(batch)}
+        fixed = {w: f"decoder{batch}-{window(self.references.steps(clips))}" for w, clips in workloads.items()}
+        if "plain" in self.ways:
+            self.build_decoder(f"decoder{batch}", batch, (LEAST, 64, WIDEST))
+        if "graph" in self.ways:
+            for name in dict.fromkeys(fixed.values()):
+                self.build_decoder(name, batch, (int(name.partition("-")[2]),) * 3)
+            if batch == 1:
+                self.check_whisper(side, fixed["1 short"])
+        for workload, clips in workloads.items():
+            decoders = {"plain": f"decoder{batch}", "graph": fixed[workload]}
+
+            def encoder(way: str, clips: tuple[str, ...] = clips) -> Any:
+                return side.encoder(self.read(f"encoder{batch}"), clips, way == "graph")
+
+            def whole(way: str, clips: tuple[str, ...] = clips, decoders: dict[str, str] = decoders) -> Any:
+                return side.whisper(self.read(f"encoder{batch}"), self.read(decoders[way]), clips, way == "graph")
+
+            self.compare("whisper", workload, self.ours(whole))
+            if workload != "1 long":
+                self.compare("encoder", workload, self.ours(encoder))
+
+    def ours(self, make: Callable[[str], Any]) -> dict[str, Callable[[], Any]]:
+        """TensorRT's contenders, by what they are called in the table."""
+        return {f"TensorRT{' graph' * (way == 'graph')}": functools.partial(make, way) for way in self.ways}
+
+    def read(self, name: str) -> bytes:
+        self.need(5)
+        return self.plan(name).read_bytes()
+
+    def check_whisper(self, side: Speech, decoder: str) -> None:
+        """What the plans of fixed shapes give: some logits of two recordings, the text of all but the long one."""
         for clip in CHECKED:
             with self.part(f"logits {clip}"):
-                self.need(5)
+                plans = self.read("encoder1"), self.read(decoder)
                 want = self.references[f"logits/{clip}"]
                 error = np.abs(side.logits(*plans, clip) - want).max(1)
                 share, largest = error.max() / np.abs(want).max(), np.abs(want).max()
@@ -166,37 +192,47 @@ class Bench:
                     f"largest difference {error.max():.4f}, logits up to {largest:.1f}: {share:.2e} of that; by step "
                 )
                 self.say(f"logits {clip}", text + " ".join(f"{e:.4f}" for e in error), share=float(share))
+        for clip in RECORDINGS:
             with self.part(f"text {clip}"):
-                self.need(5)
-                found = side.whisper(*plans, (clip,), False)()[0]
+                found = side.whisper(self.read("encoder1"), self.read(decoder), (clip,), True)()[0]
                 same = found == self.references[f"tokens/{clip}"].tolist()
                 self.say(f"text {clip}", f"{'identical to' if same else 'DIFFERS from'} ONNX Runtime's: {found}")
 
     def ctc(self, batch: int) -> None:
-        longest = 480000
+        """A CUDA graph is of one length, and so is its engine."""
+        side = Speech(self.trt, self.references)
+        workloads = {w: WORKLOADS[w] for w in WORKLOADS if w.split()[0] == str(batch)}
+        lengths = {w: self.references.waves(clips)[0].shape[1] for w, clips in workloads.items()}
+        if "plain" in self.ways:
+            self.build_ctc(f"ctc{batch}", batch, (8000, 160000, 480000))
+        if "graph" in self.ways:
+            for length in lengths.values():
+                self.build_ctc(f"ctc{batch}-{length}", batch, (length,) * 3)
+            if batch == 1:
+                self.check_ctc(side, f"ctc1-{lengths['1 short']}", "dashwood")
+        for workload, clips in workloads.items():
+            plans = {"plain": f"ctc{batch}", "graph": f"ctc{batch}-{lengths[workload]}"}
+
+            def whole(way: str, clips: tuple[str, ...] = clips, plans: dict[str, str] = plans) -> Any:
+                return side.ctc(self.read(plans[way]), clips, way == "graph")[0]
+
+            self.compare("ctc", workload, self.ours(whole))
+
+    def build_ctc(self, name: str, batch: int, lengths: tuple[int, int, int]) -> None:
         shapes = {
-            "waveform": ((batch, 8000), (batch, 160000), (batch, longest)),
+            "waveform": tuple((batch, length) for length in lengths),
             "waveform_lengths": ((batch,),) * 3,
         }
-        self.built(f"ctc{batch}", "phoneme_ctc-fp16.onnx", shapes, self.options.ctc_level, 60)
-        side = Speech(self.trt, self.references)
-        with self.part(f"ctc {batch} plan"):
-            self.need(5)
-            plan = self.plan(f"ctc{batch}").read_bytes()
-            for clip in CHECKED if batch == 1 else ():
-                call, log_probs, lengths = side.ctc(plan, (clip,), False)
-                same = greedy_labels(call(), lengths)[0] == self.references[f"labels/{clip}"].tolist()
-                want = self.references[f"log_probs/{clip}"]
-                error = np.abs(log_probs[0].cpu().numpy() - want).max()
-                text = f"largest difference {error:.4f}, of {np.abs(want).max():.1f}; labels identical: {same}"
-                self.say(f"log_probs {clip}", text)
-            for workload in (w for w in WORKLOADS if w.split()[0] == str(batch)):
-                clips = WORKLOADS[workload]
-                calls = {
-                    f"TensorRT{' graph' * g}": lambda g=g, clips=clips: side.ctc(plan, clips, bool(g))[0]
-                    for g in (0, 1)
-                }
-                self.compare("ctc", workload, calls)
+        self.built(name, "phoneme_ctc-fp16.onnx", shapes, self.options.ctc_level, 60)
+
+    def check_ctc(self, side: Speech, plan: str, clip: str) -> None:
+        with self.part(f"log_probs {clip}"):
+            call, log_probs, lengths = side.ctc(self.read(plan), (clip,), False)
+            same = greedy_labels(call(), lengths)[0] == self.references[f"labels/{clip}"].tolist()
+            want = self.references[f"log_probs/{clip}"]
+            error = np.abs(log_probs[0].cpu().numpy() - want).max()
+            text = f"largest difference {error:.4f}, of {np.abs(want).max():.1f}; labels identical: {same}"
+            self.say(f"log_probs {clip}", text)
 
     def compare(self, model: str, workload: str, made: dict[str, Callable[[], Callable[[], Any]]]) -> None:
         """Time all contenders in turn, and print each one's times and its ratio to TensorRT's best."""

@@ -137,10 +137,10 @@ class Speech:
     def whisper(
         self, encoder: bytes, decoder: bytes, clips: tuple[str, ...], graph: bool
     ) -> Callable[[], list[list[int]]]:
-        """Encoder and decoder. With `graph`, each step is one CUDA graph over a cache of one length that is shifted.
+        """Encoder and decoder. With `graph`, a step is a CUDA graph over a cache of one length, `window`, that is shifted.
 
         The cache's slots in front of the text are not seen, so the text may stand at its end: see
-        `whisper_decoder_onnx`. Without, the cache grows by one in each step.
+        `whisper_decoder_onnx`. Without, the cache grows by one in each step, and the plan's profile has to allow that.
         """
         torch = self.torch
         encode = self.encoder(encoder, clips, graph)
@@ -195,25 +195,28 @@ class Speech:
         return call
 
     def logits(self, encoder: bytes, decoder: bytes, clip: str) -> np.ndarray:
-        """[steps, tokens] along the reference's text, at LOGIT_STEPS."""
+        """[steps, tokens] along the reference's text, at LOGIT_STEPS. The decoder is one of a fixed cache."""
         torch, engine = self.torch, _Engine(self.trt, decoder)
         cross = self.encoder(encoder, (clip,), graph=False)()
         fed = [*PROMPT, *self.references[f"tokens/{clip}"].tolist()]
+        most = window(len(fed))
         tokens = torch.zeros(1, 1, dtype=torch.int32, device="cuda")
         positions = torch.zeros(1, dtype=torch.int32, device="cuda")
         logits = torch.zeros(1, 1, TOKENS, device="cuda")
-        caches = [[self._half(4, 1, 6, len(fed) + 2, 64) for _ in ("keys", "values")] for _ in range(2)]
-        given = (tokens, positions, *cross, logits)
-        for name, tensor in zip(("tokens", "positions", "cross_keys", "cross_values", "logits"), given, strict=True):
+        past = [self._half(4, 1, 6, most, 64) for _ in ("keys", "values")]
+        present = [self._half(4, 1, 6, most + 1, 64) for _ in ("keys", "values")]
+        given = (tokens, positions, *cross, logits, *past, *present)
+        names = ("tokens", "positions", "cross_keys", "cross_values", "logits")
+        caches = ("past_keys", "past_values", "present_keys", "present_values")
+        for name, tensor in zip((*names, *caches), given, strict=True):
             engine.give(name, tensor)
         found = []
         for index in range(min(len(fed), LOGIT_STEPS[-1] + 1)):
             tokens.fill_(fed[index])
             positions.fill_(index)
-            for name, before, after in zip(("keys", "values"), caches[index % 2], caches[1 - index % 2], strict=True):
-                engine.give(f"past_{name}", before, (4, 1, 6, index + LEAST, 64))
-                engine.give(f"present_{name}", after)
             engine.enqueue()
+            for before, after in zip(past, present, strict=True):
+                before.copy_(after[:, :, :, 1:])
             torch.cuda.synchronize()
             if index in LOGIT_STEPS:
                 found.append(logits[0, 0].cpu().numpy().copy())
