@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,14 @@ _MOST_FINDINGS = 200
 _NO_CONTEXT = "no CUDA context is current in this thread (import pycuda.autoinit, or Device(0).make_context())"
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """A context on a thread's stack, and the line that pushed it."""
+
+    context: int
+    line: str
+
+
 @dataclass
 class Contexts:
     """Contexts are current in a thread; the command being served comes from one thread and one line."""
@@ -27,8 +36,10 @@ class Contexts:
     log: CommandLog = field(default_factory=CommandLog)
     line: str = ""  #: the candidate's line of the command being served
     thread: int = 0  #: the candidate's thread that sent it
-    _stacks: dict[int, list[int]] = field(default_factory=dict)
+    _stacks: dict[int, list[Pushed]] = field(default_factory=dict)
     _contexts: set[int] = field(default_factory=set)  #: alive
+    #: How often a thread (the first number) may leave a context (the second) current: somebody else pops it.
+    _minded: Counter[tuple[int, int]] = field(default_factory=Counter)
     _initialised: bool = False
     _made: int = 0
 
@@ -42,11 +53,12 @@ class Contexts:
     def init(self) -> None:
         self._initialised = True
 
-    def make_context(self) -> int:
+    def make_context(self, minded: bool = False) -> int:
+        """Makes and pushes. ``minded``: it is popped when the process ends, as by pycuda.autoinit."""
         self._need_init("make_context", "cuCtxCreate")
         self._made += 1
         self._contexts.add(self._made)
-        self._stack().append(self._made)
+        self.push_context(self._made, minded)
         return self._made
 
     def retain_primary_context(self) -> int:
@@ -58,19 +70,25 @@ class Contexts:
         """As the runtime API does before any call: the primary context, where none is current in the thread."""
         self._initialised = True
         if not self._stack():
-            self.push_context(self.retain_primary_context())
+            self.push_context(self.retain_primary_context(), minded=True)
 
     def set_device(self) -> None:
         """As cudaSetDevice does: the primary context instead of whichever is current in the thread."""
         self._initialised = True
         primary, stack = self.retain_primary_context(), self._stack()
-        stack[-1:] = [primary]
+        if stack and stack[-1].context == primary:
+            return
+        if not stack or self._minded[self.thread, stack[-1].context]:
+            self._minded[self.thread, primary] += 1
+        stack[-1:] = [Pushed(primary, stack[-1].line if stack else self.line)]
 
-    def push_context(self, context: int) -> None:
+    def push_context(self, context: int, minded: bool = False) -> None:
         if context not in self._contexts:
             message = "Context.push: this context has ended, or never was"
             raise Misuse("context", message, error="cuCtxPushCurrent failed: invalid device context")
-        self._stack().append(context)
+        self._stack().append(Pushed(context, self.line))
+        if minded:
+            self._minded[self.thread, context] += 1
 
     def pop_context(self) -> None:
         if not self._stack():
@@ -80,7 +98,18 @@ class Contexts:
 
     def current_context(self) -> int | None:
         stack = self._stack()
-        return stack[-1] if stack else None
+        return stack[-1].context if stack else None
+
+    def mind_contexts(self, *, naming: bool = False) -> None:
+        """What is current now may be so after the next call. ``naming``: what is so beyond that is a finding."""
+        current: Counter[tuple[int, int]] = Counter()
+        for thread, stack in self._stacks.items():
+            for pushed in stack:
+                current[thread, pushed.context] += 1
+                if naming and current[thread, pushed.context] > self._minded[thread, pushed.context]:
+                    message = "this context is still current when the program ends, and PyCUDA aborts then"
+                    self.finding(Misuse("context", f"{message}: pop() or detach() it"), pushed.line)
+        self._minded |= current
 
     def current_context_number(self) -> int:
         return self.need_context("cuCtxGetCurrent")
@@ -97,7 +126,7 @@ class Contexts:
             message = f"{what} before pycuda.driver.init()"
             raise Misuse("context", message, error=f"{cuda} failed: initialization error")
 
-    def _stack(self) -> list[int]:
+    def _stack(self) -> list[Pushed]:
         return self._stacks.setdefault(self.thread, [])
 
     # -- shared with the runtime

@@ -119,6 +119,7 @@ class Device:
         if do == "begin":
             since = self._asked_since_the_audit()
             self.driver.findings.clear()
+            self.driver.mind_contexts()
             self.driver.log.clear()
             self.session.world.forget_runs()
             self.session.builds = 0

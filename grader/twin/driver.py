@@ -71,7 +71,7 @@ class Driver(OrderedMemory):
         self._contexts.discard(context)
         self.streams.end_context(context)
         for stack in self._stacks.values():
-            stack[:] = [c for c in stack if c != context]
+            stack[:] = [pushed for pushed in stack if pushed.context != context]
 
     def mem_alloc(self, size: int) -> int:
         context = self.need_context("cuMemAlloc")
@@ -349,7 +349,8 @@ class Driver(OrderedMemory):
     # -- the books
 
     def audit(self) -> list[Finding]:
-        """What is still wrong when a call has ended: work nobody waited for, memory nobody freed."""
+        """What is still wrong when a call has ended: work nobody waited for, memory nobody freed, contexts left."""
+        self.mind_contexts(naming=True)
         for capture in self.streams.captures.active():
             message = "the capture that began here never ended: call cudaStreamEndCapture, after an error too"
             self.finding(Misuse("capture", message), capture.line)

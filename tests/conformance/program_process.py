@@ -3,13 +3,15 @@
     python program_process.py plans FOLDER            builds them; prints why some are missing
     python program_process.py run FILE FOLDER ARGS    runs ``main(*ARGS)`` of FILE in FOLDER; prints the outcome
 
-Both print JSON, as their last line.
+Both print JSON, as their last line. ``line`` of an outcome is the program's line that raised; of one that ends in a
+signal, faulthandler writes it to standard error.
 
 `programs` starts it: what is wrong in a program may end the process, or hang it.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -96,13 +98,17 @@ _NETWORKS: dict[str, Any] = {
 def _run(source: Path, folder: Path, arguments: list[Any]) -> None:
     _install()
     os.chdir(folder)
-    told = {"type": "", "message": "", "trace": ""}
+    told = {"type": "", "message": "", "line": ""}
+    faulthandler.enable()
+    text = source.read_text()
     names: dict[str, Any] = {"__name__": "answer"}
     try:
-        exec(compile(source.read_text(), str(source), "exec"), names)
+        exec(compile(text, str(source), "exec"), names)
         names["main"](*arguments)
     except BaseException as error:  # noqa: BLE001 (the outcome, whatever it is)
-        told = {"type": type(error).__name__, "message": str(error), "trace": traceback.format_exc()}
+        at = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(source)]
+        line = text.splitlines()[at[-1] - 1] if at and at[-1] else ""
+        told = {"type": type(error).__name__, "message": str(error), "line": line}
     gc.collect()
     print(f"\n{json.dumps(told)}", flush=True)
 

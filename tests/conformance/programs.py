@@ -1,4 +1,8 @@
-"""The twin's own test programs, legal and illegal, on the twin and on a GPU: which there are, and what came of them."""
+"""The twin's own test programs, legal and illegal, on the twin and on a GPU: which there are, and what came of them.
+
+A GPU's copy of a program is without its lines that say ``# twin``, which hold for the twin alone (that memory which
+nothing wrote is NaN, say). A program that says ``# lacking 8: why`` does not run on TensorRT 8.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import inspect
 import io
 import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -142,12 +147,15 @@ class GpuPrograms:
         done = self._process("plans", self._folder.name, patience=_BUILDING_S)
         told = json.loads(done.stdout.strip().splitlines()[-1])
         self.lacking: dict[str, str] = told["missing"]  #: plan -> why this TensorRT does not build it
+        self._major = told["tensorrt"].split(".")[0]
 
     def run(self, program: Program) -> Told:
         source = Path(self._folder.name, f"answer{next(self._numbers)}.py")  # several may run at once
-        source.write_text(
-            f"{program.prelude}def main(*args):\n{textwrap.indent(textwrap.dedent(program.body), '    ')}"
-        )
+        body = "".join(line for line in program.body.splitlines(True) if not re.search(r"#.*\btwin\b", line))
+        text = f"{program.prelude}def main(*args):\n{textwrap.indent(textwrap.dedent(body), '    ')}"
+        source.write_text(text)
+        if lacks := re.search(rf"# (lacking) {self._major}(: .*)", body):
+            return Told(True, lacks[1] + lacks[2])
         if name := next((name for name in self.lacking if f'"{name}"' in program.body), ""):
             return Told(True, f"lacking: no plan {name!r} ({self.lacking[name][:100]})")
         try:
@@ -155,13 +163,15 @@ class GpuPrograms:
         except subprocess.TimeoutExpired:
             return Told(False, f"hangs: ended after {_PATIENCE_S:.0f} s")
         if done.returncode < 0:
-            return Told(False, f"killed by {signal.Signals(-done.returncode).name}")
+            name = signal.Signals(-done.returncode).name
+            return Told(False, f"killed by {name}{_where(source, done.stderr, text)}")
         try:
             told = json.loads(done.stdout.strip().splitlines()[-1])
         except (IndexError, json.JSONDecodeError):
             return Told(False, f"ended with status {done.returncode}: {done.stderr.strip()[-200:]}")
         if told["type"]:
-            return Told(False, f"{told['type']}: {told['message'].splitlines()[0][:100] if told['message'] else ''}")
+            message = " ".join(told["message"].split())[:200]
+            return Told(False, f"{told['type']}: {message}{_quoted(told.get('line', ''))}")
         if done.returncode:
             return Told(False, f"ends well, then status {done.returncode}")
         return Told(True, "ends well")
@@ -175,6 +185,18 @@ class GpuPrograms:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._folder.cleanup()
+
+
+def _quoted(line: str) -> str:
+    return f" at `{line.strip()[:120]}`" if line.strip() else ""
+
+
+def _where(source: Path, errors: str, text: str) -> str:
+    """The program's line that a process ended in, as faulthandler tells it; else what was printed last."""
+    if found := re.search(rf'File "[^"]*{re.escape(source.name)}", line (\d+)', errors):
+        return _quoted(text.splitlines()[int(found[1]) - 1])
+    printed = [line.strip() for line in errors.splitlines() if line.strip(" -")]
+    return f": {printed[-1][:200]}" if printed else ""
 
 
 @contextlib.contextmanager

@@ -79,7 +79,9 @@ def results(tier: tiers.Tier, seeds: Iterable[int]) -> Iterator[Result]:
 def _told(failure: CallFailed) -> str:
     """The exception, and the first error of TensorRT's logger."""
     logged = [line for line in failure.output.splitlines() if "[TRT] [E]" in line]
-    return " / ".join(part[:300] for part in (str(failure).split("\n")[0], *logged[:1]))
+    first, *others = str(failure).splitlines() or [""]
+    at = re.search(r"\([\w.]+:\d+\)$", others[-1]) if others else None  # the line stands behind a long message
+    return " / ".join(part[:300] for part in (f"{first} {at[0]}" if at else first, *logged[:1]))
 
 
 def judged(network: Network, got: list[np.ndarray], findings: Iterable[str] = ()) -> Result:

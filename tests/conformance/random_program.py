@@ -11,6 +11,7 @@ from cells.entry import Net
 
 #: Printed once the builder is done, so that a process that ends before it ended in the builder.
 BUILT = "the network is built"
+_OLD = trt.__version__.startswith("8.")
 
 
 def run(
@@ -44,16 +45,21 @@ def run(
         net.tensors.append(getattr(net, step["op"])(step, *given))
     for place, number in enumerate(outputs):
         # A tensor that is an input, or twice an output, cannot be marked: an identity of it can.
-        tensor = network.add_identity(net.tensors[number]).get_output(0)
+        tensor, dtype = net.tensors[number], (inputs + steps)[number]["dtype"]
+        if _OLD:  # its tensors do not tell float16 from float32, and bytes come out as 32 bits
+            tensor = net.add_cast(tensor, net.type("INT32" if dtype == "BOOL" else dtype)).get_output(0)
+            tensor.dtype = net.type("INT32" if dtype == "BOOL" else dtype)
+        else:
+            tensor = net.add_identity(tensor).get_output(0)
         tensor.name = f"y{place:02}"
-        if hasattr(tensor, "dtype") and trt.__version__.startswith("8."):
-            tensor.dtype = net.tensors[number].dtype
         network.mark_output(tensor)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise RuntimeError("the builder refuses this network")
     print(BUILT, flush=True)
-    return matrix_program.execute(bytes(plan), arrays)
+    got = matrix_program.execute(bytes(plan), arrays)
+    truths = [(inputs + steps)[number]["dtype"] == "BOOL" for number in outputs]
+    return [array.astype(np.bool_) if truth else array for array, truth in zip(got, truths, strict=True)]
 
 
 class _Steps(Net):
@@ -163,10 +169,11 @@ class _Steps(Net):
         return self._first(self.add_one_hot(places, values, depth, -1))
 
     def quantized(self, step: dict, x: Any) -> Any:
-        scale = super().constant(step["scale"], step["dtype"])
-        if trt.__version__.startswith("8."):
+        if _OLD:  # whose scales are float32
+            scale = super().constant(step["scale"], "FLOAT")
             stored = self.add_quantize(x, scale).get_output(0)
             return self._first(self.add_dequantize(stored, scale))
+        scale = super().constant(step["scale"], step["dtype"])
         stored = self.add_quantize(x, scale, trt.DataType.INT8).get_output(0)
         return self._first(self.add_dequantize(stored, scale, self.type(step["dtype"])))
 

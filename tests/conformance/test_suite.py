@@ -50,8 +50,27 @@ def test_all_programs_do_on_the_twin_what_they_should(tmp_path: Path) -> None:
     ("script", "good", "says"),
     [
         ('print(json.dumps({"type": "", "message": ""}))', True, "ends well"),
-        ('print("noise"); print(json.dumps({"type": "LogicError", "message": "no\\nmore"}))', False, "LogicError: no"),
+        (
+            'print("noise"); print(json.dumps({"type": "LogicError", "message": "no\\nmore"}))',
+            False,
+            "LogicError: no more",
+        ),
+        (
+            'print(json.dumps({"type": "AssertionError", "message": "", "line": "    assert x == 3"}))',
+            False,
+            "AssertionError:  at `assert x == 3`",
+        ),
         ("os.kill(os.getpid(), 11)", False, "killed by SIGSEGV"),
+        (
+            "print('the stack\\n---', file=sys.stderr, flush=True); os.kill(os.getpid(), 6)",
+            False,
+            "killed by SIGABRT: the stack",
+        ),
+        (
+            "print(f'File \"{sys.argv[2]}\", line 2 in main', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)",
+            False,
+            "killed by SIGSEGV at `load()`",
+        ),
         ('print(json.dumps({"type": "", "message": ""})); sys.exit(3)', False, "ends well, then status 3"),
         ("sys.exit('no GPU')", False, "ended with status 1: no GPU"),
         ("time.sleep(60)", False, "hangs: ended after 2 s"),
@@ -68,6 +87,18 @@ def test_whatever_becomes_of_a_program_on_a_gpu_is_told(
         told = gpu.run(Program("p", True, "load()", ""))
         assert (told.good, told.says) == (good, says)
         assert gpu.run(Program("p", True, 'load("scalar")', "")).says == "lacking: no plan 'scalar' (no such shape)"
+
+
+def test_a_gpus_copy_is_without_the_lines_for_the_twin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    process = tmp_path / "process.py"
+    told = 'print(json.dumps({"type": "E", "message": open(sys.argv[2]).read()}))'
+    process.write_text(f"import json, sys\nif sys.argv[1] == 'plans':\n    {_PLANS}\nelse:\n    {told}\n")
+    monkeypatch.setattr(programs, "_PROCESS", process)
+    body = "a = 1\nassert poison  # wrong, twin\nb = 2  # twin: why\ntwin = 3\n"
+    with GpuPrograms() as gpu:
+        assert gpu.run(Program("p", True, body, "")).says == "E: def main(*args): a = 1 twin = 3"
+        assert gpu.run(Program("p", True, "# lacking 8: no flag\na = 1", "")).says == "lacking: no flag"
+        assert "a = 1" in gpu.run(Program("p", True, "# lacking 10: no flag\na = 1", "")).says
 
 
 def test_a_run_goes_on_behind_its_last_whole_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

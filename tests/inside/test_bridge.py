@@ -118,7 +118,7 @@ def _weights_8() -> type:
         def __init__(self, a: Any = None) -> None:
             if getattr(a, "dtype", None) == np.int64:
                 raise ValueError("Could not implicitly convert NumPy data type")
-            self.array = a
+            self.type, self.array = (a, None) if isinstance(a, DataType) else (None, a)
 
     return Weights
 
@@ -409,6 +409,39 @@ def test_8_takes_int64_weights_as_the_int32_that_its_shapes_are() -> None:
     for beyond in (2**31, -(2**31) - 1):
         with pytest.raises(OverflowError, match=r"TensorRT 8\.6 has no INT64"):
             trt.Weights(np.array([0, beyond]))
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "HALF", "INT32"])
+def test_8_takes_weights_by_their_address(kind: str) -> None:
+    trt = _installed("8.6.0")
+    values = np.arange(5, dtype=NUMPY[DataType[kind]])
+
+    for weights in (
+        trt.Weights(DataType[kind], values.ctypes.data, values.size),
+        trt.Weights(type=DataType[kind], ptr=values.ctypes.data, count=values.size),
+        trt.Weights(DataType[kind], values.ctypes.data, count=np.int64(values.size)),
+    ):
+        assert weights.array.dtype == values.dtype
+        assert weights.array.tolist() == [0, 1, 2, 3, 4]
+        assert weights.array.ctypes.data == values.ctypes.data
+
+
+def test_8_takes_no_weights_at_all_by_their_address_and_by_their_type() -> None:
+    trt = _installed("8.6.0")
+
+    for weights in (trt.Weights(DataType.HALF, 0, 0), trt.Weights(DataType.HALF)):
+        assert (weights.type, weights.array) == (DataType.HALF, None)
+
+
+def test_8_refuses_weights_nowhere_or_without_their_count() -> None:
+    trt = _installed("8.6.0")
+
+    with pytest.raises(ValueError, match="3 numbers at address 0"):
+        trt.Weights(DataType.FLOAT, 0, 3)
+    with pytest.raises(ValueError, match="-1 numbers"):
+        trt.Weights(DataType.FLOAT, 4096, -1)
+    with pytest.raises(TypeError, match="and a count"):
+        trt.Weights(DataType.FLOAT, 4096)
 
 
 # -- 10, 11, RTX

@@ -292,12 +292,12 @@ CAPTURE_CASES = [
     """, "LogicError"),
     _case("a graph's result that nothing waited for", "not-waited", ("memcpy_dtoh_async of a graph",), CAPTURED + """
         ok(cudart.cudaGraphLaunch(graph_exec, stream.handle))  # <here>
-        assert np.isnan(h_y).all()
+        assert np.isnan(h_y).all()  # twin
         stream.synchronize()          # right
         import builtins; builtins.kept = (h_x, h_y, stream, context, d_x, d_y)  # wrong
     """, also=("leak",)),
     _case("a graph beside work on its buffers", "race", ("of a graph", "memcpy_htod_async"), CAPTURED + """
-        apart = cuda.Stream(cuda.stream_flags.NON_BLOCKING)
+        apart = cuda.Stream(1)
         cuda.memcpy_htod_async(d_x, h_x, apart)
         apart.synchronize()  # right
         ok(cudart.cudaGraphLaunch(graph_exec, stream.handle))  # <here>

@@ -10,7 +10,7 @@ engine, _ = load("soft")
 needed = engine.device_memory_size_v2
 W = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
 h_y = cuda.pagelocked_empty(W.shape, np.float32)
-stream, other = cuda.Stream(cuda.stream_flags.NON_BLOCKING), cuda.Stream(cuda.stream_flags.NON_BLOCKING)
+stream, other = cuda.Stream(1), cuda.Stream(1)
 arena = cuda.mem_alloc(needed)
 buffers = []
 def take():

@@ -159,6 +159,30 @@ RUNTIME_CASES = [
         d = ok(cudart.cudaMalloc(1000))  # <here>
         cudart.cudaFree(d)  # right
     """),
+    Case("a context left current", "context", ("still current when the program ends", "pop() or detach()"), """
+        cuda.init()
+        own = cuda.Device(0).make_context()  # <here>
+        memory = cuda.to_device(X)
+        memory.free()
+        own.pop()  # right
+    """, prelude=PLAIN),
+    Case("a context pushed once more than popped", "context", ("still current",), """
+        cuda.init()
+        own = cuda.Device(0).retain_primary_context()
+        own.push()  # <here>
+        own.push()  # wrong
+        own.pop()
+    """, prelude=PLAIN),
+    Case("a thread that leaves its context current", "context", ("still current",), """
+        import threading
+        cuda.init()
+        def work():
+            own = cuda.Device(0).make_context()  # <here>
+            own.pop()  # right
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    """, prelude=PLAIN),
     Case("a stream whose context has ended", "stream", ("its context has ended",), """
         cuda.init()
         own = cuda.Device(0).make_context()
@@ -172,22 +196,34 @@ RUNTIME_CASES = [
         main, own = cuda.Device(0).make_context(), cuda.Device(0).make_context()
         event = cuda.Event()
         own.detach()    # wrong
-        event.synchronize()  # <here>
-        own.detach()    # right
+        try:
+            event.synchronize()  # <here>
+        finally:
+            own.detach()    # right
+            main.detach()
     """, "LogicError", prelude=PLAIN),
     Case("memory whose context has ended", "freed", ("where its context ended",), """
         cuda.init()
         main, own = cuda.Device(0).make_context(), cuda.Device(0).make_context()
         memory = cuda.to_device(X)
         own.detach()    # wrong
-        cuda.memcpy_dtoh(np.empty((2, 3), np.float32), memory)  # <here>
-        memory.free()
+        try:
+            cuda.memcpy_dtoh(np.empty((2, 3), np.float32), memory)  # <here>
+        finally:
+            memory.free()   # right
+            own.detach()    # right
+            main.detach()
     """, "LogicError", prelude=PLAIN),
     Case("an engine whose context has ended", "context", ("another CUDA context",), """
         cuda.init()
         main, own = cuda.Device(0).make_context(), cuda.Device(0).make_context()
         engine, context = load()
         own.detach()    # wrong
-        context.execute_v2([cuda.to_device(X), cuda.mem_alloc(24)])  # <here>
+        try:
+            context.execute_v2([cuda.to_device(X), cuda.mem_alloc(24)])  # <here>
+        finally:
+            del engine, context
+            own.detach()    # right
+            main.detach()
     """, "LogicError", prelude=PLAIN),
 ]  # fmt: skip

@@ -150,7 +150,7 @@ def test_an_engine_that_wants_the_callers_memory_gives_no_other_context(twin: Tw
     layer = network.add_softmax(network.add_input("x", trt.float32, (2, 3)))
     network.mark_output(layer.get_output(0))
     config = builder.create_builder_config()
-    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # lacking 8: it has no such flag
     engine = trt.Runtime(LOGGER).deserialize_cuda_engine(builder.build_serialized_network(network, config))
     assert engine.create_execution_context() is None
     assert engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED) is not None

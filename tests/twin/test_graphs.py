@@ -12,11 +12,11 @@ def test_a_captured_inference_is_replayed_on_new_inputs(twin: Twin) -> None:
     outcome = twin(
         CAPTURED
         + """
-assert np.isnan(h_y).all()  # a capture runs nothing
+assert np.isnan(h_y).all()  # twin: a capture runs nothing, and memory that nothing wrote is NaN
 for step in range(3):
     h_x[...] = X + step
     ok(cudart.cudaGraphLaunch(graph_exec, stream.handle))
-    assert np.isnan(h_y).all()
+    assert np.isnan(h_y).all()  # twin
     stream.synchronize()
     assert np.array_equal(h_y, np.maximum(X + step, 0)), h_y
 ok(cudart.cudaGraphExecDestroy(graph_exec))
@@ -166,7 +166,7 @@ def test_two_launches_of_one_graph_come_one_after_the_other(twin: Twin) -> None:
     outcome = twin(
         CAPTURED
         + """
-other = cuda.Stream(cuda.stream_flags.NON_BLOCKING)
+other = cuda.Stream(1)
 ok(cudart.cudaGraphLaunch(graph_exec, stream.handle))
 ok(cudart.cudaGraphLaunch(graph_exec, other.handle))
 other.synchronize()
@@ -329,7 +329,7 @@ def test_two_executable_graphs_of_one_capture_have_buffers_in_common(twin: Twin)
         CAPTURED
         + """
 second = ok(cudart.cudaGraphInstantiate(graph, 0))
-apart = cuda.Stream(cuda.stream_flags.NON_BLOCKING)
+apart = cuda.Stream(1)
 ok(cudart.cudaGraphLaunch(graph_exec, stream.handle))
 ok(cudart.cudaGraphLaunch(second, stream.handle))
 with fails("cudaErrorLaunchFailure"):

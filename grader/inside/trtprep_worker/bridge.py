@@ -6,6 +6,7 @@ stands in for it.  Where nothing can stand in, the entry says so and nothing is 
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import importlib
 import re
@@ -219,6 +220,36 @@ def _int64_weights_8(trt: ModuleType) -> None:
     trt.Weights.__init__ = narrowing  # arrays that are given for weights go through it as well
 
 
+def _weights_by_address_8(trt: ModuleType) -> None:
+    """8.6 takes an array or a type alone: (type, address, count) becomes an array over that memory, which 8.6 keeps."""
+    make = trt.Weights.__init__
+
+    def by_address(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = dict(zip(("type", "ptr", "count"), args, strict=False)) | kwargs
+        if len(args) < 2 and not given.keys() >= {"ptr", "count"}:
+            make(self, *args, **kwargs)
+            return
+        if given.keys() != {"type", "ptr", "count"} or len(args) + len(kwargs) != 3:
+            raise TypeError("Weights takes an array, a type, or a type, an address (ptr) and a count")
+        kind, address, count = given["type"], int(given["ptr"]), int(given["count"])
+        if count < 0 or (count and not address):
+            raise ValueError(f"Weights: {count} numbers at address {address}")
+        dtype: np.dtype[Any] = np.dtype(_NUMPY_8[kind.name])
+        if not count:
+            make(self, kind)
+            return
+        memory = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(address)
+        make(self, np.ctypeslib.as_array(memory).view(dtype))
+
+    trt.Weights.__init__ = by_address
+
+
+#: The types of weights that 8.6 has. Its own `nptype` asks NumPy for names that NumPy 1.24 took away.
+_NUMPY_8: dict[str, Any] = {
+    "FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "BOOL": np.bool_, "UINT8": np.uint8,
+}  # fmt: skip
+
+
 def _creation_flags(trt: ModuleType) -> None:
     """11 and RTX know strongly typed networks only, and number the flag differently."""
     make = trt.Builder.create_network
@@ -243,7 +274,14 @@ def _default_settings(trt: ModuleType, settings: dict[str, Any]) -> None:
 
 
 TABLE: dict[str, list[Callable[[ModuleType], None]]] = {
-    "8": [_strongly_typed_8, _context_memory_8, _inspector_8, _parser_errors_8, _int64_weights_8],
+    "8": [
+        _strongly_typed_8,
+        _context_memory_8,
+        _inspector_8,
+        _parser_errors_8,
+        _int64_weights_8,
+        _weights_by_address_8,
+    ],
     "10": [],
     "11": [_creation_flags],
     "rtx 1": [_creation_flags],

@@ -137,7 +137,7 @@ class Speech:
     def whisper(
         self, encoder: bytes, decoder: bytes, clips: tuple[str, ...], graph: bool
     ) -> Callable[[], list[list[int]]]:
-        """Encoder and decoder. With `graph`, a step is a CUDA graph over a cache of one length, `window`, that is shifted.
+        """Encoder and decoder. With `graph`, a step is a CUDA graph over a cache of one length that is shifted.
 
         The cache's slots in front of the text are not seen, so the text may stand at its end: see
         `whisper_decoder_onnx`. Without, the cache grows by one in each step, and the plan's profile has to allow that.

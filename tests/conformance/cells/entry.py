@@ -175,8 +175,9 @@ class Net:
     def sizes(self, tensor: Any, changes: dict[int, int]) -> Any:
         """The tensor's sizes as a shape tensor of rank 1, some of them changed."""
         rank, whole = len(tensor.shape), self.add_shape(tensor).get_output(0)
+        kind = "INT64" if hasattr(self.trt.DataType, "INT64") else "INT32"  # what TensorRT 8.6's shapes are
         parts = [
-            self.constant([changes[axis]], "INT64") if axis in changes
+            self.constant([changes[axis]], kind) if axis in changes
             else self.add_slice(whole, (axis,), (1,), (1,)).get_output(0)
             for axis in range(rank)
         ]  # fmt: skip

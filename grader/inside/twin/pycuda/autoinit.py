@@ -9,7 +9,7 @@ import pycuda.driver as _cuda
 
 _cuda.init()
 device = _cuda.Device(0)
-context = device.make_context()
+context = device._make_minded_context()
 
 
 @atexit.register

@@ -10,7 +10,7 @@ import pycuda.driver as _cuda
 _cuda.init()
 device = _cuda.Device(0)
 context = device.retain_primary_context()
-context.push()
+context._push_minded()
 
 
 @atexit.register

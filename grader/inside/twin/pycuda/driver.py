@@ -37,7 +37,7 @@ __all__ = [
     "mem_host_register_flags", "memcpy_dtod", "memcpy_dtod_async", "memcpy_dtoh", "memcpy_dtoh_async", "memcpy_htod",
     "memcpy_htod_async", "memset_d8", "memset_d8_async", "memset_d16", "memset_d16_async", "memset_d32",
     "memset_d32_async", "pagelocked_empty", "pagelocked_empty_like", "pagelocked_zeros", "pagelocked_zeros_like",
-    "register_host_memory", "stream_flags", "to_device",
+    "register_host_memory", "to_device",
 ]  # fmt: skip
 
 
@@ -55,11 +55,6 @@ class ctx_flags:  # noqa: N801 (PyCUDA's names)
     SCHED_YIELD = 2
     SCHED_BLOCKING_SYNC = 4
     MAP_HOST = 8
-
-
-class stream_flags:  # noqa: N801 (PyCUDA's names)
-    DEFAULT = 0
-    NON_BLOCKING = 1
 
 
 class event_flags:  # noqa: N801
@@ -135,6 +130,10 @@ class Device:
     def make_context(self, flags: int = 0) -> Context:
         return Context(_device().cuda("make_context"))
 
+    def _make_minded_context(self) -> Context:
+        """For `pycuda.autoinit`, which pops it when the process ends."""
+        return Context(_device().cuda("make_context", True))
+
     def retain_primary_context(self) -> Context:
         return Context(_device().cuda("retain_primary_context"))
 
@@ -147,6 +146,10 @@ class Context:
 
     def push(self) -> None:
         _device().cuda("push_context", self._number)
+
+    def _push_minded(self) -> None:
+        """For `pycuda.autoprimaryctx`, which pops it when the process ends."""
+        _device().cuda("push_context", self._number, True)
 
     @staticmethod
     def pop() -> None:
