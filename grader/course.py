@@ -81,7 +81,7 @@ class Exercise:
     def points(self) -> int:
         return sum(task.points for task in self.tasks)
 
-    @property
+    @functools.cached_property  # asked for every check
     def checks(self) -> tuple[Path, ...]:
         """The files of what is asked: ``test_<id>.py``, or several of them, ``test_<id>_<part>.py``."""
         return tuple(sorted(CHECKS.glob(f"test_{self.id}.py")) + sorted(CHECKS.glob(f"test_{self.id}_*.py")))

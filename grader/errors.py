@@ -10,8 +10,10 @@ def spoken_errors() -> tuple[type[Exception], ...]:
     from grader.tiers import NoTier
 
     spoken: tuple[type[Exception], ...] = (CourseError, FixtureError, NoTier, PermissionError)
+    from grader.batch.records import BatchError
+    from grader.batch.submissions import SubmissionError
     from grader.processes.sandbox import SandboxError
     from grader.reports.files import ReportError
     from grader.run import GraderError
 
-    return (*spoken, SandboxError, ReportError, GraderError)
+    return (*spoken, BatchError, SubmissionError, SandboxError, ReportError, GraderError)

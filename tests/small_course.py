@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 EXERCISE = "x1_of_tests"
 _TIMEOUT_S = 120
+_ONE = "grade-one"  # the process that `trtprep batch` starts for a submission
 _CONFTEST = """\
 from pathlib import Path
 
@@ -134,9 +135,15 @@ def trtprep(*words: str, env: dict[str, str] | None = None, cwd: Path = ROOT, st
 def _main(folder: Path, words: list[str]) -> None:
     from grader import cli, course
     from grader import run as grading
+    from grader.batch import graders, here, one
 
     course.EXERCISES, course.CHECKS = folder / "exercises", folder / "checks"
     grading.CHECKS = course.CHECKS
+    graders.COMMAND = (sys.executable, __file__, str(folder), _ONE)
+    here.new_grader = graders.FreshGrader  # the pre-started process would be one of the real course
+    if words == [_ONE]:
+        one.main()
+        return
     sys.argv = ["trtprep", *words]
     cli.main()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from grader.fixtures.imagenet import labels, preprocess_reference
 from grader.fixtures.photos import photo
 from grader.fixtures.plans import trusted_plan
 from grader.fixtures.private.small_networks import SmallNetwork
+from grader.fixtures.remembered import remembered
 from grader.judging.judge import array, close, expect_raises, fail, fp32, went_through
 from grader.plugin import Call, Recorder
 from grader.processes.candidate import GivenFile, GivenPath
@@ -44,7 +46,7 @@ def private_photo(rng: np.random.Generator) -> Callable[..., tuple[GivenFile, np
     """Makes a photo that nobody has seen: a random cut of a real one. Returns the file and its BGR pixels."""
 
     def make(name: str, low: int = 120, high: int = 480) -> tuple[GivenFile, np.ndarray]:
-        pixels = np.asarray(cv2.imread(str(photo(name))))
+        pixels = _pixels(name)
         height, width = (int(rng.integers(min(low, side - 1), min(high, side))) for side in pixels.shape[:2])
         top, left = int(rng.integers(pixels.shape[0] - height)), int(rng.integers(pixels.shape[1] - width))
         cut = pixels[top : top + height, left : left + width]
@@ -347,8 +349,15 @@ def test_a_plan_that_tensorrt_refuses_is_a_value_error(call: Call, small, tier: 
 # -- shared
 
 
+@functools.cache
+def _pixels(name: str) -> np.ndarray:
+    """A photo's, in BGR order."""
+    return np.asarray(cv2.imread(str(photo(name))))
+
+
 def _png(name: str, pixels: np.ndarray) -> GivenFile:
-    return GivenFile(name, cv2.imencode(".png", pixels)[1].tobytes())
+    data = remembered("png", pixels, lambda: cv2.imencode(".png", pixels)[1].tobytes())
+    return GivenFile(name, data)
 
 
 def _reference(given: GivenFile, folder) -> np.ndarray:

@@ -18,6 +18,7 @@ from grader.inside.trtprep_worker import device_link, wire
 from grader.inside.trtprep_worker.worker import REPLY
 from grader.tiers import Tier
 
+from . import templates
 from .child import Child
 from .device import start_device
 from .handshake import send_key, wait_ready
@@ -275,7 +276,7 @@ class Candidate:
         return Child(
             ["-u", "-X", "utf8", str(START_WORKER)], policy=worker_policy(self.answer, self.tier),
             limits=self.limits or (_GPU_WORKER if self.tier.devices else _WORKER),
-            env=worker_environment(self.tier) | env, pass_fds=fds, off=self.off,
+            env=worker_environment(self.tier) | env, pass_fds=fds, off=self.off, template=templates.of("worker"),
         )  # fmt: skip
 
     def _import(self, worker: Child) -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from grader.inside.trtprep_worker import lockdown
 from grader.processes import sandbox, syscalls, view
-from grader.processes.keeper import Ended, Keeper, Program
+from grader.processes.keeper import START_S, Ended, Forked, Keeper, Program
 from grader.processes.sandbox import NOBODY, Limits, Policy, SandboxError
+from grader.processes.templates import Template
 
 __all__ = ["Child", "Ended"]
 
-START_S = 60.0  # a cold disk and a busy machine; a healthy start takes a twentieth of a second
 OPEN_FILES = 1024
 REAPER = Path(lockdown.__file__).with_name("reaper.py")
 
@@ -44,6 +44,7 @@ class Child:
         env: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
         off: frozenset[str] = frozenset(),
+        template: Template | None = None,
     ) -> None:
         """Start the process and wait until it has locked itself down.
 
@@ -55,6 +56,8 @@ class Child:
                 TRTPREP_SCRATCH, the folder that it may write to and starts in).
             pass_fds: file descriptors that it inherits, by the same numbers.
             off: names of protections to leave out. For tests only.
+            template: fork the process from it, where that leaves no protection out; `code_argv`'s options are then
+                the template's own.
 
         Raises:
             SandboxError: it did not start, or a protection that this machine has is not on.
@@ -71,26 +74,29 @@ class Child:
         scratch = host_scratch or view.SCRATCH
         self.channel, inner = socket.socketpair()
         environment = _environment(scratch, inner.fileno(), env or {})
-        argv = [sys.executable, "-I", *code_argv]
-        if not own_pids:
-            argv = [sys.executable, "-I", "-S", str(REAPER), *argv]
+        pass_fds = (inner.fileno(), *pass_fds)
+        env_of_it = environment if "environment" in wanted else {**os.environ, **environment}
         options = _memory_file(_bwrap_options(namespaces, visible, scratch)) if namespaces else None
-        if options is not None:
-            argv = [str(sandbox.bubblewrap()), "--args", str(options), "--", *argv]
-
-        self._keeper = Keeper(
-            Program(
-                argv=argv,
-                env=environment if "environment" in wanted else {**os.environ, **environment},
-                pass_fds=(inner.fileno(), *pass_fds, *([] if options is None else [options])),
-                scratch=host_scratch,
+        bwrap = [] if options is None else [str(sandbox.bubblewrap()), "--args", str(options), "--"]
+        inherited = () if options is None else (options,)
+        if template is not None and own_pids:
+            script = code_argv[next(i for i, word in enumerate(code_argv) if word.endswith(".py")) :]
+            program = Program(
+                argv=bwrap, env=env_of_it, pass_fds=inherited, scratch=host_scratch, scratch_bytes=policy.scratch_bytes,
+                helpers=4,  # bwrap, its init, the shell that holds the place, and the parent of the process
+                spared=1, watched="watchdog" in wanted, forked=Forked(template, script, str(scratch), pass_fds),
+            )  # fmt: skip
+        else:
+            argv = [sys.executable, "-I", *code_argv]
+            if not own_pids:
+                argv = [sys.executable, "-I", "-S", str(REAPER), *argv]
+            program = Program(
+                argv=[*bwrap, *argv], env=env_of_it, pass_fds=(*pass_fds, *inherited), scratch=host_scratch,
                 scratch_bytes=policy.scratch_bytes,
                 helpers=1 if options is None else 2,  # bwrap, and its init or our reaper
-                spared=2 if options is not None and not own_pids else 1,
-                watched="watchdog" in wanted,
-            ),
-            limits,
-        )
+                spared=2 if options is not None and not own_pids else 1, watched="watchdog" in wanted,
+            )  # fmt: skip
+        self._keeper = Keeper(program, limits)
         # Neither holds a reference to self: a forgotten child is ended when it is collected, or at exit.
         self._finalizer = weakref.finalize(self, _end, self._keeper, self.channel)
         self._keeper.start()

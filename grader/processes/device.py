@@ -6,6 +6,7 @@ import socket
 
 from grader.tiers import Tier
 
+from . import templates
 from .child import Child
 from .places import START_DEVICE, device_policy, environment
 from .sandbox import Limits
@@ -16,4 +17,5 @@ def start_device(tier: Tier, limits: Limits, client: socket.socket) -> Child:
     return Child(
         ["-X", "utf8", str(START_DEVICE)], policy=device_policy(tier), limits=limits,
         env={**environment(tier), "TRTPREP_CLIENT_FD": str(client.fileno())}, pass_fds=(client.fileno(),),
+        template=templates.of("trusted"),
     )  # fmt: skip

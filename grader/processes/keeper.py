@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -13,11 +14,15 @@ from pathlib import Path
 
 from grader.processes.output import KeptOutput
 from grader.processes.sandbox import Limits
+from grader.processes.templates import Template, TemplateError, holder_of
 from grader.processes.watchdog import Tree, Usage, folder_bytes
 
 POLL_S = 0.02
 DISK_POLL_S = 0.2  # walking a folder costs more than looking at a process
 CHUNK_BYTES = 256 * 1024
+START_S = 60.0  # a cold disk and a busy machine; a healthy start takes a twentieth of a second
+#: Stands in bwrap's namespaces until the process that was forked into them has ended, and ends as it did.
+_HOLD = 'echo; read -r status; exit "$status"'
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Program:
         scratch_bytes: how much that folder may hold.
         helpers, spared: as for `watchdog.Tree`.
         watched: false to let it run without the watchdog.
+        forked: how to fork it from a template instead: then `argv` is bwrap without a program.
     """
 
     argv: list[str]
@@ -54,6 +60,34 @@ class Program:
     helpers: int
     spared: int
     watched: bool
+    forked: Forked | None = None
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process that a template forks into the namespaces that bwrap has made.
+
+    Attributes:
+        template: what forks it.
+        argv: a Python file and its arguments.
+        folder: where it starts, as it sees it.
+        fds: descriptors that it inherits, by the same numbers.
+    """
+
+    template: Template
+    argv: list[str]
+    folder: str
+    fds: tuple[int, ...]
+
+
+@dataclass
+class _Running:
+    """A started process: the one to wait for, what it prints, the roots of its tree, and what to close in the end."""
+
+    process: subprocess.Popen[bytes]
+    pipe: int
+    roots: tuple[int, ...]
+    told: socket.socket | None = None
 
 
 class Keeper(threading.Thread):
@@ -100,34 +134,74 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         """Thread body."""
         try:
-            process = subprocess.Popen(
-                self._program.argv,
-                env=self._program.env,
-                pass_fds=self._program.pass_fds,
-                cwd=self._program.scratch or "/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                bufsize=0,
-                start_new_session=True,
-            )
+            running = self._started_plainly() if self._program.forked is None else self._started_by_fork()
         except OSError as error:
             self.failure = error
         else:
-            self.pid = process.pid
+            self.pid = running.process.pid
             self.started.set()
-            self.ended = self._keep(process)
+            self.ended = self._keep(running)
         finally:
             self._remove_scratch()
             self.started.set()
             self.finished.set()
 
-    def _keep(self, process: subprocess.Popen[bytes]) -> Ended:
-        assert process.stdout is not None
-        pipe = process.stdout.fileno()
+    def _started_plainly(self) -> _Running:
+        reader, writer = os.pipe()
+        try:
+            process = self._popen(self._program.argv, self._program.pass_fds, subprocess.DEVNULL, writer, writer)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return _Running(process, reader, (process.pid,))
+
+    def _started_by_fork(self) -> _Running:
+        """Start bwrap with a shell that ends as the forked process does, and have that one forked beside it."""
+        forked = self._program.forked
+        assert forked is not None
+        (reader, writer), (status, tell), (ready, say) = os.pipe(), os.pipe(), os.pipe()
+        try:
+            try:
+                argv = [*self._program.argv, "/bin/sh", "-c", _HOLD]
+                process = self._popen(argv, self._program.pass_fds, status, say, writer)
+            finally:
+                os.close(status)
+                os.close(say)
+            try:
+                if not select.select([ready], [], [], START_S)[0] or not os.read(ready, 1):
+                    printed = select.select([reader], [], [], 0)[0] and os.read(reader, CHUNK_BYTES)
+                    words = (printed or b"").decode(errors="replace").strip()
+                    raise TemplateError(f"bubblewrap made no namespaces to fork into: {words or 'it said nothing'}")
+                env, folder = self._program.env, forked.folder
+                holder = holder_of(process.pid)
+                parent, told = forked.template.fork(holder, forked.argv, env, folder, tell, writer, forked.fds)
+            except OSError:
+                process.kill()
+                process.wait()
+                raise
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            for fd in (writer, tell, ready):
+                os.close(fd)
+        return _Running(process, reader, (process.pid, parent), told)
+
+    def _popen(
+        self, argv: list[str], fds: tuple[int, ...], stdin: int, stdout: int, stderr: int
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            argv, env=self._program.env, pass_fds=fds, cwd=self._program.scratch or "/", stdin=stdin, stdout=stdout,
+            stderr=stderr, start_new_session=True,
+        )  # fmt: skip
+
+    def _keep(self, running: _Running) -> Ended:
+        process, pipe = running.process, running.pipe
         os.set_blocking(pipe, False)
         self._pipe = pipe
-        tree = Tree(process.pid, helpers=self._program.helpers, spared=self._program.spared)
+        tree = Tree(*running.roots, helpers=self._program.helpers, spared=self._program.spared)
         verdict = self._watch(process, pipe, tree)
         if verdict:
             tree.kill()
@@ -136,10 +210,12 @@ class Keeper(threading.Thread):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if running.told is not None:
+            running.told.close()
         self._read(pipe)
         with self._reading:
             self._pipe = None
-            process.stdout.close()
+            os.close(pipe)
         return verdict or self._over_output() or _natural_end(process.returncode)
 
     def _watch(self, process: subprocess.Popen[bytes], pipe: int, tree: Tree) -> Ended | None:

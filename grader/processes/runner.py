@@ -12,6 +12,7 @@ from grader.engines.interface import EngineError, Inspection
 from grader.inside.trtprep_worker import wire
 from grader.tiers import Tier
 
+from . import templates
 from .child import Child
 from .handshake import send_key, wait_ready
 from .places import START_RUNNER, environment, runner_policy
@@ -29,7 +30,7 @@ class Runner:
     """
 
     def __init__(self, tier: Tier, key: bytes) -> None:
-        self._tier, self._key = tier, key
+        self._tier, self.key = tier, key  #: the seal's
         self._child: Child | None = None
         self._starting = threading.Lock()  # a run may start it ahead, from another thread
 
@@ -104,10 +105,10 @@ class Runner:
         self.close()
         child = Child(
             ["-X", "utf8", str(START_RUNNER)], policy=runner_policy(self._tier), limits=_LIMITS,
-            env={**environment(self._tier), "TRTPREP_TIER": self._tier.name},
+            env={**environment(self._tier), "TRTPREP_TIER": self._tier.name}, template=templates.of("trusted"),
         )  # fmt: skip
         try:
-            send_key(child, self._key)
+            send_key(child, self.key)
             wait_ready(child, 60 * self._tier.patience)
         except BaseException:
             child.close()

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import psutil
 
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_RECOUNT_S = 0.02
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -25,21 +29,31 @@ class Usage:
     tasks: int
 
 
+@dataclass(frozen=True)
+class _Process:
+    """One process of a tree as it was found; one that has ended, waited for or not, has no threads and no memory."""
+
+    pid: int
+    depth: int
+    threads: int = 0
+    memory_bytes: int = 0
+    cpu_s: float = 0.0
+
+
 class Tree:
     """The descendants of one process that this process started."""
 
-    def __init__(self, root: int, *, helpers: int, spared: int) -> None:
-        """Watch the tree below a process.
+    def __init__(self, *roots: int, helpers: int, spared: int) -> None:
+        """Watch the trees below some processes, as if they were one.
 
         Args:
-            root: the process's id. It must not be waited for as long as the tree is used.
-            helpers: how many of the topmost processes (root among them) are ours, not the program's.
-            spared: how many of those to leave alone in `kill`, because they collect the others' orphans.
+            roots: the processes' ids. They must not be waited for as long as the tree is used.
+            helpers: how many processes in them (the roots among these) are ours, not the program's.
+            spared: how many levels of them to leave alone in `kill`, because they collect the others' orphans.
         """
-        self._root = root
+        self._roots = roots
         self._helpers = helpers
         self._spared = spared
-        self._known: dict[int, psutil.Process] = {}
 
     def usage(self, most_tasks: int, most_memory: int) -> Usage:
         """Measure the tree.
@@ -48,25 +62,32 @@ class Tree:
             most_tasks: with more tasks than this, count no further and measure nothing else.
             most_memory: in bytes; with more than this, memory that processes share is counted once.
         """
-        pids, tasks = [], -self._helpers
-        for pid, _, threads in self._walk():
-            pids.append(pid)
-            tasks += threads
-            if tasks > most_tasks:
-                return Usage(0, 0.0, tasks)
-        memory, cpu = 0, 0.0
-        known: dict[int, psutil.Process] = {}
-        for pid in pids:
-            try:
-                process = known[pid] = self._known.get(pid) or psutil.Process(pid)
-                memory += process.memory_info().rss
-                cpu += sum(process.cpu_times()[:4])  # user and system: its own and its dead children's
-            except psutil.NoSuchProcess:
-                known.pop(pid, None)
-        self._known = known
+        seen, tasks = self._seen(most_tasks)
+        if tasks > most_tasks:
+            return Usage(0, 0.0, tasks)
+        cpu = sum(process.cpu_s for process in seen)
+        seen = [process for process in seen if process.depth >= self._spared]  # a template's fork is as large as it
+        memory = sum(process.memory_bytes for process in seen)
         if memory > most_memory:  # a fork shares its parent's pages; to find out how many is slow
-            memory = sum(_proportional_bytes(process) for process in known.values())
+            memory, counted = 0, time.monotonic()
+            for process in seen:
+                memory += _proportional_bytes(process)
+                if time.monotonic() > counted + _RECOUNT_S:  # meanwhile a program that forks for ever goes on
+                    tasks = self._seen(most_tasks)[1]
+                    if tasks > most_tasks:
+                        return Usage(0, 0.0, tasks)
+                    counted = time.monotonic()
         return Usage(memory, cpu, max(tasks, 0))
+
+    def _seen(self, most_tasks: int) -> tuple[list[_Process], int]:
+        """The processes, and how many tasks the program's have: with more than ``most_tasks``, no further."""
+        seen, tasks = [], -self._helpers
+        for process in self._walk():
+            seen.append(process)
+            tasks += process.threads
+            if tasks > most_tasks:
+                break
+        return seen, tasks
 
     def kill(self, patience_s: float = 10.0) -> None:
         """Send SIGKILL to the program's processes, again and again until none is left.
@@ -78,24 +99,24 @@ class Tree:
         while time.monotonic() < deadline:
             found = False
             # Each is killed as soon as it is found: a growing tree might never be listed to its end.
-            for pid, depth, threads in self._walk():
-                if depth >= self._spared and threads:
+            for process in self._walk():
+                if process.depth >= self._spared and process.threads:
                     found = True
                     # The topmost leads a process group: a plain fork bomb is all in it, and ends at one stroke.
-                    _kill(pid, whole_group=depth == self._spared)
+                    _kill(process.pid, whole_group=process.depth == self._spared)
                 if time.monotonic() > deadline:
                     break
             if not found:
                 return
             time.sleep(0.002)
 
-    def _walk(self) -> Iterator[tuple[int, int, int]]:
-        """Yield (pid, depth, threads) for the root and all below it. A zombie has no threads."""
-        todo = [(self._root, 0)]
+    def _walk(self) -> Iterator[_Process]:
+        """Yield the roots and all below them."""
+        todo = [(root, 0) for root in self._roots]
         while todo:
             pid, depth = todo.pop(0)
-            children, threads = _look(pid)
-            yield pid, depth, threads
+            process, children = _look(pid, depth)
+            yield process
             todo += [(child, depth + 1) for child in children]
 
 
@@ -108,15 +129,19 @@ def _kill(pid: int, *, whole_group: bool) -> None:
         pass  # it ended meanwhile, or leads no group
 
 
-def _look(pid: int) -> tuple[list[int], int]:
-    """Return a process's children and the number of its threads (none of either if it is gone)."""
+def _look(pid: int, depth: int) -> tuple[_Process, list[int]]:
+    """Return a process and its children."""
     # psutil finds children by reading every process of the machine, too dear for fifty times a second.
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
         tids = os.listdir(f"/proc/{pid}/task")
     except (FileNotFoundError, ProcessLookupError):
-        return [], 0
+        return _Process(pid, depth), []
+    if fields[0] in (b"Z", b"X"):
+        process = _Process(pid, depth, cpu_s=_cpu_s(fields))
+    else:
+        process = _Process(pid, depth, len(tids), int(fields[21]) * _PAGE_BYTES, _cpu_s(fields))
     children: list[int] = []
     for tid in tids:
         try:
@@ -124,17 +149,27 @@ def _look(pid: int) -> tuple[list[int], int]:
                 children += map(int, file.read().split())
         except (FileNotFoundError, ProcessLookupError):
             if not _kernel_lists_children():
-                return _children_by_search(pid), len(tids)
-    return children, 0 if fields[0] in (b"Z", b"X") else len(tids)
+                return process, _children_by_search(pid)
+    return process, children
 
 
-def _proportional_bytes(process: psutil.Process) -> int:
+def children_of(pid: int) -> list[int]:
+    """The ids of a process's children; none if it is gone."""
+    return _look(pid, 0)[1]
+
+
+def _cpu_s(fields: list[bytes]) -> float:
+    """User and system time, of a process and of its children that it has waited for."""
+    return sum(map(int, fields[11:15])) / _TICKS_PER_S
+
+
+def _proportional_bytes(process: _Process) -> int:
     """Return a process's resident bytes, of which each shared one counts as the fraction that is its own."""
     try:
         with open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))
     except PermissionError:  # not ours to look into: what it holds counts in full
-        return process.memory_info().rss
+        return process.memory_bytes
     except (FileNotFoundError, ProcessLookupError, StopIteration):
         return 0  # it has ended
 

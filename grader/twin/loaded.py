@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from functools import cached_property
 
 from .executor import Executor
-from .plan import Description, digest, unseal
+from .plan import Description, Plan, Sealed
 from .shapes import ShapeRules
 
 _KEPT = 4  # a task loads one or two plans, again and again; an executor holds a copy of the weights
 
 
-@dataclass(frozen=True)
 class LoadedPlan:
-    """What any number of engines of one plan share; none of it changes."""
+    """What any number of engines of one plan share. What runs it is made when it is first asked for."""
 
-    digest: str
-    description: Description
-    executor: Executor
-    shapes: ShapeRules
+    def __init__(self, name: str, plan: Plan) -> None:
+        self.digest = name
+        self.description: Description = plan.description
+        self._network = plan.network
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Raises ExecutionError."""
+        return Executor(self._network)
+
+    @cached_property
+    def shapes(self) -> ShapeRules:
+        """Raises ExecutionError."""
+        return ShapeRules(self._network, self.executor)
 
 
 class LoadedPlans:
@@ -30,14 +39,13 @@ class LoadedPlans:
         self._plans: OrderedDict[str, LoadedPlan] = OrderedDict()
 
     def load(self, data: bytes) -> LoadedPlan:
-        """Raises PlanError or ExecutionError. Bytes that were opened before are known by their SHA-256."""
-        name = digest(data)
+        """Raises PlanError. Bytes that were opened before are known by their SHA-256."""
+        sealed = Sealed(data)
+        name = sealed.digest
         if name in self._plans:
             self._plans.move_to_end(name)
             return self._plans[name]
-        plan = unseal(data, self._key, self._tensorrt)
-        executor = Executor(plan.network)
-        self._plans[name] = LoadedPlan(name, plan.description, executor, ShapeRules(plan.network, executor))
+        self._plans[name] = LoadedPlan(name, sealed.open(self._key, self._tensorrt))
         if len(self._plans) > _KEPT:
             self._plans.popitem(last=False)
         return self._plans[name]

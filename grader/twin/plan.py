@@ -2,10 +2,11 @@
 
     plan bytes | network (an ONNX ModelProto) | description (JSON) | footer
 
-The footer holds the three lengths, the format's version and an HMAC-SHA256 of all before it.  In
-a graded run the key is drawn for the run and known to the device, the engine runner and the
-grader alone, so only a plan that this run's real builder made is accepted; elsewhere the key is
-empty and the seal is an integrity check.
+The footer holds the three lengths, the format's version and an HMAC-SHA256 of these and of the
+SHA-256 of all before it: one pass over the bytes gives the seal and the plan's name.  In a graded run
+the key is drawn for the run and known to the device, the engine runner and the grader alone, so only
+a plan that this run's real builder made is accepted; elsewhere the key is empty and the seal is an
+integrity check.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import struct
 from dataclasses import asdict, dataclass
 
 MAGIC = b"trtprep-twin"
-VERSION = 3
+VERSION = 4
 _FOOTER = struct.Struct("<QQQI32s12s")
 
 
@@ -126,51 +127,93 @@ class Description:
 
 @dataclass(frozen=True)
 class Plan:
-    engine: bytes  #: TensorRT-RTX's serialized engine
+    engine: bytes | memoryview  #: TensorRT-RTX's serialized engine
     network: bytes  #: ONNX
     description: Description
 
 
 def seal(plan: Plan, key: bytes) -> bytes:
     """The bytes of ``plan`` under ``key``."""
+    return sealed(plan, key)[0]
+
+
+def sealed(plan: Plan, key: bytes) -> tuple[bytes, str]:
+    """The bytes of ``plan`` under ``key``, and their `digest`."""
     text = json.dumps(asdict(plan.description), separators=(",", ":")).encode()
-    body = plan.engine + plan.network + text
-    lengths = (len(plan.engine), len(plan.network), len(text), VERSION)
-    mac = _mac(key, body, lengths)
-    return body + _FOOTER.pack(*lengths, mac, MAGIC)
+    numbers = (len(plan.engine), len(plan.network), len(text), VERSION)
+    hashed = hashlib.sha256(plan.engine)
+    hashed.update(plan.network)
+    hashed.update(text)
+    footer = _FOOTER.pack(*numbers, _mac(key, hashed.digest(), numbers), MAGIC)
+    hashed.update(footer)
+    return b"".join((plan.engine, plan.network, text, footer)), hashed.hexdigest()
+
+
+def content_digest(data: bytes) -> bytes:
+    """SHA-256 of a plan without its seal."""
+    return hashlib.sha256(memoryview(data)[: -_FOOTER.size]).digest()
+
+
+def seal_again(data: bytes, content: bytes, key: bytes) -> bytes:
+    """A plan of which the caller knows that it is good, with the seal of another key. ``content``: `content_digest`."""
+    *numbers, _, magic = _FOOTER.unpack(data[-_FOOTER.size :])
+    footer = _FOOTER.pack(*numbers, _mac(key, content, tuple(numbers)), magic)
+    return b"".join((memoryview(data)[: -_FOOTER.size], footer))
+
+
+class Sealed:
+    """Bytes that may be a plan, of which one pass has found the name and what its seal must fit."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        body = max(0, len(data) - _FOOTER.size)
+        hashed = hashlib.sha256(memoryview(data)[:body])
+        self._content = hashed.digest()
+        hashed.update(data[body:])
+        self.digest = hashed.hexdigest()  #: see `digest`
+
+    def open(self, key: bytes, tensorrt: str) -> Plan:
+        """The inverse of `seal`. Raises PlanError: not a plan, truncated, altered, or another version's."""
+        data = self._data
+        if not data:
+            raise PlanError("the plan is empty: was its file written, and read in binary mode?")
+        if len(data) < _FOOTER.size or not data.endswith(MAGIC):
+            if b"vtrt" in data[:64] or b"ftrt" in data[:64]:
+                raise PlanError("the plan is truncated, or was not built by this twin")
+            raise PlanError("these bytes are not a TensorRT plan (magic tag not found)")
+        *lengths, version, mac, _ = _FOOTER.unpack(data[-_FOOTER.size :])
+        if version != VERSION:
+            raise PlanError(f"the plan has format {version}, this twin reads format {VERSION}: build it again")
+        if sum(lengths) != len(data) - _FOOTER.size:
+            raise PlanError("the plan is truncated: build it again")
+        if not hmac.compare_digest(mac, _mac(key, self._content, (*lengths, version))):
+            raise PlanError("the plan was altered, or was not built in this run: build it again")
+        ends = (lengths[0], lengths[0] + lengths[1])
+        description = Description.from_data(json.loads(data[ends[1] : -_FOOTER.size]))
+        if description.tensorrt != tensorrt:
+            raise PlanError(
+                f"the plan was built by TensorRT-RTX {description.tensorrt}, this is {tensorrt}: build it again"
+            )
+        return Plan(data[: ends[0]], data[ends[0] : ends[1]], description)
 
 
 def unseal(data: bytes, key: bytes, tensorrt: str) -> Plan:
-    """The inverse of `seal`. Raises PlanError: not a plan, truncated, altered, or another version's."""
-    if not data:
-        raise PlanError("the plan is empty: was its file written, and read in binary mode?")
-    if len(data) < _FOOTER.size or not data.endswith(MAGIC):
-        if b"vtrt" in data[:64] or b"ftrt" in data[:64]:
-            raise PlanError("the plan is truncated, or was not built by this twin")
-        raise PlanError("these bytes are not a TensorRT plan (magic tag not found)")
-    *lengths, version, mac, _ = _FOOTER.unpack(data[-_FOOTER.size :])
-    if version != VERSION:
-        raise PlanError(f"the plan has format {version}, this twin reads format {VERSION}: build it again")
-    body = data[: -_FOOTER.size]
-    if sum(lengths) != len(body):
-        raise PlanError("the plan is truncated: build it again")
-    if not hmac.compare_digest(mac, _mac(key, body, (*lengths, version))):
-        raise PlanError("the plan was altered, or was not built in this run: build it again")
-    ends = (lengths[0], lengths[0] + lengths[1])
-    description = Description.from_data(json.loads(body[ends[1] :]))
-    if description.tensorrt != tensorrt:
-        raise PlanError(
-            f"the plan was built by TensorRT-RTX {description.tensorrt}, this is {tensorrt}: build it again"
-        )
-    return Plan(bytes(body[: ends[0]]), bytes(body[ends[0] : ends[1]]), description)
+    """`Sealed.open` of bytes that nobody has looked at. Raises PlanError."""
+    return Sealed(data).open(key, tensorrt)
 
 
 def digest(data: bytes) -> str:
-    """The name of a plan in the device's log."""
-    return hashlib.sha256(data).hexdigest()
+    """The name of a plan in the device's log: SHA-256 of its bytes."""
+    global _last
+    if type(data) is not bytes:
+        return hashlib.sha256(data).hexdigest()
+    if data is not _last[0]:  # checks ask several times for the name of the same one
+        _last = data, hashlib.sha256(data).hexdigest()
+    return _last[1]
 
 
-def _mac(key: bytes, body: bytes, lengths: tuple[int, ...]) -> bytes:
-    mac = hmac.new(key, struct.pack("<QQQI", *lengths), hashlib.sha256)
-    mac.update(body)
-    return mac.digest()
+_last = b"", hashlib.sha256().hexdigest()
+
+
+def _mac(key: bytes, content: bytes, numbers: tuple[int, ...]) -> bytes:
+    return hmac.digest(key, struct.pack("<QQQI", *numbers) + content, hashlib.sha256)

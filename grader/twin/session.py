@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,11 @@ _MOST_RECORD_BYTES = 1 << 20  # of one record; the one with EfficientNet-Lite0's
 _MOST_DEPTH = 16
 
 
-class _SealedPlan(bytes):
-    """A plan on its way out; other bytes stay bytes."""
+@dataclass(frozen=True)
+class _SealedPlan:
+    """A plan on its way out; bytes stay bytes."""
+
+    data: bytes
 
 
 class Session:
@@ -129,7 +133,7 @@ class Session:
     def _supports_model(self, parser: trt.OnnxParser, model: bytes, path: object = None) -> bool:
         return parser.supports_model_v2(checked(model))
 
-    def _serialize(self, engine: ICudaEngine) -> bytes:
+    def _serialize(self, engine: ICudaEngine) -> _SealedPlan:
         return _SealedPlan(engine.serialize())
 
     def _build(self, builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig) -> Any:
@@ -141,6 +145,7 @@ class Session:
             described = self.configs.describe(config, network)
             profiles = self.configs.profiles(config, network)
         plan: bytes | None = None
+        name: str | None = None
         try:
             engine, told = self._build_traced(builder, network, config)
             if engine is not None:
@@ -149,13 +154,12 @@ class Session:
                     layer_infos(network), trace.traced(told, all_names(network)), described["verbosity"],
                     "REQUIRE_USER_ALLOCATION" in described["flags"],
                 )  # fmt: skip
-                sealed = plans.Plan(bytes(memoryview(engine)), walk(network), description)
-                plan = plans.seal(sealed, self.world.key)
+                plan, name = plans.sealed(plans.Plan(memoryview(engine), walk(network), description), self.world.key)
         except Unsupported as error:
             self._log(_ERROR, f"the engine was built, but cannot run here: {error}")
             raise
         finally:
-            self.configs.record(described, None if plan is None else plans.digest(plan))
+            self.configs.record(described, name)
         if plan is None:
             return None
         self.builds += 1
@@ -230,7 +234,7 @@ class Session:
 
     def _out(self, value: Any) -> Any:
         if isinstance(value, _SealedPlan):
-            return {"@": "host_memory", "data": bytes(value)}
+            return {"@": "host_memory", "data": value.data}
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
         if isinstance(value, np.ndarray):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.twin.harness import KEY, RawDevice, Twin, Zygotes
+
 # What needs TensorRT-RTX is imported where it is used: on a GPU, these tests' programs are collected without it.
 if TYPE_CHECKING:
     from tests.twin.raw_client import Client

@@ -110,7 +110,7 @@ def test_an_engine_that_needs_no_memory_runs_without(twin: Twin) -> None:
 
 
 def test_the_size_is_told_in_every_way(twin: Twin) -> None:
-    twin(f"""{SOFT}
+    twin(f"""{SOFT}  # lacking 8: it tells the size by one name
 assert needed > 0
 assert needed == engine.device_memory_size == engine.get_device_memory_size_for_profile_v2(0)
 assert engine.get_device_memory_size_for_profile_v2(1) == engine.get_device_memory_size_for_profile(-1) == 0

@@ -100,7 +100,19 @@ def receive(channel: socket.socket, bounds: Bounds = DEFAULT_BOUNDS) -> Any:
     sizes = struct.unpack(f"<{count}Q", _exactly(channel, 8 * count))
     if sum(sizes) > bounds.blob_bytes:
         raise WireError(f"frame too large: {sum(sizes)} bytes of data, at most {bounds.blob_bytes}")
-    return unpack(text, [_exactly(channel, size) for size in sizes])
+    return unpack(text, [_blob(channel, text, index, size) for index, size in enumerate(sizes)])
+
+
+def _blob(channel: socket.socket, text: bytes, index: int, size: int) -> memoryview:
+    """One blob: where it is large and becomes bytes, it is received as such and not copied."""
+    if size > _SMALL and b'{"$":"bytes","blob":%d}' % index in text:
+        try:
+            data = channel.recv(size, socket.MSG_WAITALL)
+        except ConnectionResetError:
+            data = b""
+        rest = _exactly(channel, size - len(data)) if data else _exactly(channel, size)
+        return memoryview(data + rest if len(rest) else data)
+    return _exactly(channel, size)
 
 
 def _exactly(channel: socket.socket, size: int) -> memoryview:
@@ -162,7 +174,9 @@ def _raise(tree: Any, blobs: list[Any], depth: int) -> Any:
         return {key: _raise(item, blobs, depth + 1) for key, item in tree.items()}
     tag = tree[_TAG]
     if tag == "bytes":
-        return bytes(_take(blobs, tree["blob"]))
+        blob = _take(blobs, tree["blob"])
+        whole = blob.obj
+        return whole if type(whole) is bytes and len(whole) == blob.nbytes else bytes(blob)
     if tag == "tuple":
         return tuple(_raise(item, blobs, depth + 1) for item in tree["items"])
     if tag == "dict":
@@ -183,7 +197,7 @@ def _raise_array(tree: dict[str, Any], blobs: list[Any]) -> Any:
         raise WireError("an array whose bytes do not fit its shape")
     if name == "bool" and np.any(np.ndarray(blob.nbytes, np.uint8, buffer=blob) > 1):
         raise WireError("a bool that is neither 0 nor 1")
-    array: np.ndarray = np.ndarray(shape, dtype, buffer=blob)
+    array: np.ndarray = np.ndarray(shape, dtype, buffer=bytearray(blob) if blob.readonly else blob)
     return array[()] if tree.get("scalar") and not shape else array
 
 
