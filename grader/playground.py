@@ -35,7 +35,7 @@ def run_python(tier_name: str, arguments: list[str], console: Console) -> int:
     argv = [sys.executable, "-X", "utf8", str(INSIDE / "start_python.py"), tier.name, *arguments]
     if tier.name != "twin":
         return _call(argv, {}, ())
-    with _device(tier) as (device, client):
+    with device_for(tier) as (device, client):
         status = _call(argv, {device_link.FD_VARIABLE: str(client.fileno())}, (client.fileno(),))
         for where, message in _findings(device):
             console.print(f"[yellow]trtprep:[/yellow] {escape(where)}{escape(message)}", soft_wrap=True)
@@ -53,7 +53,7 @@ def _findings(device: Child) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _device(tier: tiers.Tier) -> Iterator[tuple[Child, socket.socket]]:
+def device_for(tier: tiers.Tier) -> Iterator[tuple[Child, socket.socket]]:
     """A device process, and the client's end of its other channel."""
     ours, theirs = socket.socketpair()
     with ours, theirs, start_device(tier, _LIMITS, ours) as child:
