@@ -4,15 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 FRAMEWORKS ?= .venv-frameworks
+NOTEBOOKS ?= .venv-notebooks
 
-.PHONY: demo test test-slow test-frameworks lint stubs clean
+.PHONY: demo test test-slow test-frameworks notebooks render test-notebooks test-browser test-ray lint stubs clean
 
 demo: $(STAMP)
 	$(BIN)/python -m grader.demo
 	$(BIN)/trtprep run --submission solutions
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m "not slow and not frameworks and not gpu"
+	$(BIN)/python -m pytest -n auto -m "not slow and not frameworks and not notebooks and not browser and not ray and not gpu"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n auto -m "slow and not gpu"
@@ -29,6 +30,32 @@ $(FRAMEWORKS)/.installed: pyproject.toml
 	$(FRAMEWORKS)/bin/python -m pip install --quiet --editable '.[frameworks,speech]' --group dev --group oracles
 	touch $@
 
+# The course of notebooks has nbgrader and JupyterLab in an environment of its own.
+notebooks: $(NOTEBOOKS)/.installed
+	$(NOTEBOOKS)/bin/python -m grader.notebooks build
+
+render: $(NOTEBOOKS)/.installed
+	$(NOTEBOOKS)/bin/python -m grader.notebooks render --out notebooks/rendered
+
+test-notebooks: $(NOTEBOOKS)/.installed
+	$(NOTEBOOKS)/bin/python -m pytest -n auto -m "notebooks and not gpu"
+
+$(NOTEBOOKS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(NOTEBOOKS)
+	$(NOTEBOOKS)/bin/python -m pip install --quiet --upgrade pip
+	$(NOTEBOOKS)/bin/python -m pip install --quiet --editable '.[notebooks]' --group dev
+	touch $@
+
+# Looks at a class's pages in the Chromium that the system has (or $CHROMIUM).
+test-browser: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group browser
+	$(BIN)/python -m pytest -m browser
+
+# A Ray cluster of two nodes on this machine.
+test-ray: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[ray]'
+	$(BIN)/python -m pytest -m ray
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,4 +71,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(FRAMEWORKS) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FRAMEWORKS) $(NOTEBOOKS) .pytest_cache .mypy_cache .ruff_cache

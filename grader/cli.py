@@ -156,6 +156,59 @@ def _graded(
 
 
 @app.command()
+def batch(
+    submissions: Annotated[
+        Path, typer.Argument(help="a folder or zip file for each person; nbgrader's submitted/ is such a folder")
+    ],
+    out: Annotated[Path, typer.Option(help="folder for results and reports")],
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="submissions at once", show_default="one for each core")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on: grade who is new, changed or had no result")] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="repeat a batch's private inputs")] = None,
+    exercise: Annotated[
+        list[str] | None,
+        typer.Option("--exercise", help="as c1; repeat it for more", show_default="all that somebody has answered"),
+    ] = None,
+    tier: TierName = "auto",
+    limit: Annotated[
+        float | None,
+        typer.Option(min=1, help="seconds for one submission", show_default="1800 for each exercise"),
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="grade on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT")
+    ] = None,
+    gradebook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="nbgrader's gradebook to write the marks into too, as sqlite:////PATH"),
+    ] = None,
+) -> None:
+    """Grade a class: each submission in processes of its own, all with one seed.
+
+    Results are kept as they come, in OUT/results.jsonl. Exit status: 0 all were graded; 1 some could not be; 2 none
+    could be; 130 interrupted (--resume goes on).
+    """
+    from grader.batch.command import ALL_GRADED, SOME_UNGRADED
+    from grader.batch.command import batch as grade_all
+
+    if gradebook is not None:
+        from grader.reports.gradebook import check_gradebook, write_gradebook
+
+        check_gradebook(gradebook)
+    try:
+        status = grade_all(
+            submissions, out, jobs=jobs, resume=resume, seed=seed, names=exercise or (), tier_name=tier, ray=ray,
+            limit_s=limit, console=_console,
+        )  # fmt: skip
+    except KeyboardInterrupt:  # before the first submission or after the last
+        _errors.print("[red]trtprep:[/red] interrupted: --resume goes on with what is kept")
+        raise typer.Exit(INTERRUPTED) from None
+    if gradebook is not None and status in (ALL_GRADED, SOME_UNGRADED):
+        _console.print(f"marks of {write_gradebook(out, gradebook)} answers are in {escape(gradebook)}", soft_wrap=True)
+    raise typer.Exit(status)
+
+
+@app.command()
 def hint(
     exercise: Annotated[str, typer.Argument(help="exercise, as c1")],
     task: Annotated[str | None, typer.Argument(help="task id, as in `trtprep list`; default: the first")] = None,
@@ -248,6 +301,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except KeyboardInterrupt:  # so early that no command had begun
+        sys.exit(INTERRUPTED)
     except spoken_errors() as error:
         _errors.print(f"[red]trtprep:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(UNGRADED)

@@ -33,6 +33,7 @@ class Tier:
     missing: str = ""  #: why it cannot run here, with what mends it; empty when it can
     gpu: str = ""
     settings: dict[str, object] = field(default_factory=dict)
+    slack: float = 1.0  #: how many times longer still, where a machine has other work too
 
     @property
     def devices(self) -> bool:
@@ -44,7 +45,7 @@ class Tier:
 
     @property
     def patience(self) -> float:
-        return 1.0 if self.name == "twin" else 12.0
+        return (1.0 if self.name == "twin" else 12.0) * self.slack
 
 
 def all_tiers() -> list[Tier]:
