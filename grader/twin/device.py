@@ -7,7 +7,6 @@ nobody else, asks what really happened: `begin` before a call and `audit` after 
 from __future__ import annotations
 
 import inspect
-import select
 import socket
 import typing
 from typing import Any
@@ -179,20 +178,16 @@ def _fits(value: Any, hint: Any) -> bool:
 def serve(device: Device, client: socket.socket, control: socket.socket) -> None:
     """Until the control channel ends. A client that ends, stalls, or breaks the format, is only dropped."""
     client.settimeout(_STALLED_S)
-    open_channels = [control, client]
-    lookout = Lookout(*open_channels)
+    lookout, of_control = Lookout(control, client), control.fileno()
     while True:
-        lookout.look()
-        ready, _, _ = select.select(open_channels, [], [])
-        if control in ready:
+        if of_control in lookout.wait():
             try:
                 wire.send(control, device.control(wire.receive(control)))
             except wire.Closed:
                 return
-        elif client in ready:
+        else:
             try:
                 wire.send_packed(client, *device.serve(wire.receive(client)))
             except (wire.Closed, wire.WireError, TimeoutError):
-                open_channels.remove(client)
                 lookout = Lookout(control)
                 client.close()

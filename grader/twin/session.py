@@ -31,7 +31,6 @@ from .walk import all_names, as_own_class, io_tensors, layer_infos, refuse_what_
 _ERROR = trt.ILogger.Severity.ERROR
 #: Classes that the client may make.
 _MAKES = ("Builder", "OnnxParser", "Runtime")
-_VALUES: tuple[Any, ...] = tuple(c for c in vars(trt).values() if isinstance(c, type) and issubclass(c, trt.Dims))
 _MOST_LOG_BYTES = 4 << 20  # of records that go with one reply; a verbose build can have many
 _MOST_RECORD_BYTES = 1 << 20  # of one record; the one with EfficientNet-Lite0's kernels has 62 thousand
 _MOST_DEPTH = 16
@@ -244,7 +243,7 @@ class Session:
             if not isinstance(array, np.ndarray):  # itself, for the types that NumPy lacks
                 raise Unsupported(f"the twin cannot hand out weights of type {value.dtype.name}")
             return array.copy()
-        if isinstance(value, _VALUES):
+        if isinstance(value, trt.Dims):
             return {"@": "dims", "values": list(value)}
         if isinstance(value, trt.Permutation):
             return list(value)

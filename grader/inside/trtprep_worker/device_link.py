@@ -136,7 +136,7 @@ class Link:
             packed = wire.pack(command)  # raises for what cannot cross, with nothing sent
             self._broken = True
             wire.send_packed(self._channel, *packed)
-            self._lookout.look()
+            self._lookout.wait()
             reply = wire.receive(self._channel)
             self._broken = False
         return reply

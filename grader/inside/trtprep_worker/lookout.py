@@ -1,4 +1,4 @@
-"""A short look for what is about to come, before a process sleeps for it.
+"""Waits for what is about to come, and looks for a moment before it sleeps.
 
 A core that sleeps takes some 50 microseconds to wake, twice for each command to the twin's device; most answers come
 sooner than that.
@@ -23,10 +23,12 @@ class Lookout:
         for channel in channels:
             self._poll.register(channel, select.POLLIN)
 
-    def look(self) -> None:
-        """Returns when one of them can be read, or after `LOOK_S`."""
-        if _ALONE:
-            return
-        until = time.perf_counter() + LOOK_S
-        while not self._poll.poll(0) and time.perf_counter() < until:
-            os.sched_yield()
+    def wait(self) -> list[int]:
+        """The file descriptors of those that can be read, or were closed: one at least."""
+        if not _ALONE:
+            until = time.perf_counter() + LOOK_S
+            while time.perf_counter() < until:
+                if ready := self._poll.poll(0):
+                    return [number for number, _ in ready]
+                os.sched_yield()
+        return [number for number, _ in self._poll.poll()]

@@ -182,11 +182,11 @@ def _raise(tree: Any, blobs: list[Any], depth: int) -> Any:
     if depth > 2 * _MAX_DEPTH + 2:
         raise WireError("nested too deeply")
     if isinstance(tree, list):
-        return [_raise(item, blobs, depth + 1) for item in tree]
+        return [item if type(item) in _PLAIN else _raise(item, blobs, depth + 1) for item in tree]
     if not isinstance(tree, dict):
         return tree
     if _TAG not in tree:
-        return {key: _raise(item, blobs, depth + 1) for key, item in tree.items()}
+        return {k: item if type(item) in _PLAIN else _raise(item, blobs, depth + 1) for k, item in tree.items()}
     tag = tree[_TAG]
     if tag == "bytes":
         blob = _take(blobs, tree["blob"])
