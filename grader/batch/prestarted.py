@@ -141,6 +141,7 @@ def serve(channel: socket.socket) -> None:
 def _load(task: dict[str, Any]) -> None:
     """Import and look up once what every submission needs; no thread may be left running."""
     from grader import course, run
+    from grader.fixtures import prepare
     from grader.processes import sandbox
 
     for name in _LIBRARIES:
@@ -150,7 +151,9 @@ def _load(task: dict[str, Any]) -> None:
     tier = tiers.choose(task["tier"])
     run.environment(tier)  # asks the system for its name, once
     templates.start(tier)
-    for path in (path for name in task["exercises"] for path in course.find(name).checks):
+    exercises = [course.find(name) for name in task["exercises"]]
+    prepare(name for exercise in exercises for name in exercise.fixtures)  # their hashes, once for all
+    for path in (path for exercise in exercises for path in exercise.checks):
         spec = importlib.util.spec_from_file_location(f"_loaded_{path.stem}", path)
         assert spec is not None and spec.loader is not None
         with warnings.catch_warnings():
