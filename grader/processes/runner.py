@@ -34,6 +34,10 @@ class Runner:
         self._child: Child | None = None
         self._starting = threading.Lock()  # a run may start it ahead, from another thread
 
+    def another(self) -> Runner:
+        """One of the same tier and seal, whose process has seen nothing of what this one's has."""
+        return Runner(self._tier, self.key)
+
     def start(self) -> None:
         """Start the process ahead of the first request. Raises SandboxError."""
         self._started()

@@ -13,6 +13,7 @@ import typing
 from typing import Any
 
 from grader.inside.trtprep_worker import wire
+from grader.inside.trtprep_worker.lookout import Lookout
 
 from .driver import COMMANDS, Driver
 from .misuse import Misuse
@@ -177,7 +178,9 @@ def serve(device: Device, client: socket.socket, control: socket.socket) -> None
     """Until the control channel ends. A client that ends, stalls, or breaks the format, is only dropped."""
     client.settimeout(_STALLED_S)
     open_channels = [control, client]
+    lookout = Lookout(*open_channels)
     while True:
+        lookout.look()
         ready, _, _ = select.select(open_channels, [], [])
         if control in ready:
             try:
@@ -189,4 +192,5 @@ def serve(device: Device, client: socket.socket, control: socket.socket) -> None
                 wire.send_packed(client, *device.serve(wire.receive(client)))
             except (wire.Closed, wire.WireError, TimeoutError):
                 open_channels.remove(client)
+                lookout = Lookout(control)
                 client.close()

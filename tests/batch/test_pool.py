@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -252,7 +253,9 @@ with os.fdopen(wish["told"], "w") as told:
     command(monkeypatch, say)
     told = fresh().grade(tmp_path, "alice")
     assert told["result"] == {"seed": 7, "folder": str(tmp_path)} and told["error"] is None
-    assert 50 << 20 < told["peak_bytes"] < 200 << 20
+    # Linux counts what its starter, this very process, held until exec.
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert 50 << 20 < told["peak_bytes"] < max(200 << 20, ours + (1 << 20))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.conformance.random_drawer import FLOATS, INTEGERS, Drawer, Network, NotKept
+from tests.conformance.random_drawer import FLOATS, INTEGER_UNARY, INTEGERS, Drawer, Network, NotKept
 from tests.conformance.random_steps import ACTIVATIONS, REDUCE, UNARY
 
 _DRAW: dict[str, Callable[[Drawer], Any]] = {}
@@ -28,7 +28,8 @@ def _activation(d: Drawer) -> None:
 @_drawn
 def _unary(d: Drawer) -> None:
     kind = d.choice(tuple(UNARY))
-    x = d.pick("BOOL") if kind == "NOT" else d.pick(*FLOATS, *(INTEGERS if kind in ("ABS", "NEG") else ()))
+    integers = INTEGERS if kind in ("ABS", "NEG") and INTEGER_UNARY not in d.lacking else ()
+    x = d.pick("BOOL") if kind == "NOT" else d.pick(*FLOATS, *integers)
     values = d.tensors[x].values
     if (kind in ("LOG", "SQRT") and values.min() < 0.25) or (kind == "RECIP" and np.abs(values).min() < 0.25):
         raise NotKept

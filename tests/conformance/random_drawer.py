@@ -25,6 +25,10 @@ _APART = {"FLOAT": 1e-5, "HALF": 2e-3}
 #: And how near a deciding value may come to its border, relative to the largest.
 _BORDER = {"FLOAT": 1e-3, "HALF": 3e-2}
 
+#: What a TensorRT may lack beside steps and types: ABS and NEG of integers, and float32 normalisations whose result
+#: stays float32 where the network has a HALF anywhere.
+INTEGER_UNARY, EXACT_NORMALIZATION = "unary of integers", "exact normalization"
+
 
 class NotKept(Exception):  # noqa: N818 (a word: this step is not)
     """A step that does not fit what there is, or is ill-conditioned."""
@@ -143,6 +147,7 @@ class Drawer:
             with np.errstate(all="ignore"):
                 rounded = rounded.astype(_CARRIED[dtype]).astype(np.float64)
         rough = dtype == "HALF" or any(t.rough for t in ins)
+        rough |= op == "normalization" and EXACT_NORMALIZATION in self.lacking
         self._check(dtype, values, rounded, "HALF" if rough else "FLOAT")
         number = self._keep(step, dtype, values, rounded, rough, any(t.free for t in ins) and op != "shape")
         self._used |= set(given)

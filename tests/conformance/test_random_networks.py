@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from grader import tiers
+from tests.conformance import random_networks
 from tests.conformance.random_draw import draw
-from tests.conformance.random_drawer import FLOATS
+from tests.conformance.random_drawer import FLOATS, Network, Tensor
 from tests.conformance.random_networks import LACKING_8, Result, judged, results
 from tests.conformance.random_steps import INTERPRET, interpret
 
@@ -29,6 +32,33 @@ def test_a_few_networks_agree_on_the_twin() -> None:
     found = list(results(tiers.choose("twin"), _SEEDS[:6]))
     _hold(found)
     assert len(found) == 6 and not any(r.refused for r in found)
+
+
+def _agrees(seed: int) -> Result:
+    return Result(seed, 5, "", 0.0)
+
+
+def test_on_a_gpu_several_run_at_once_and_each_seed_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, levels = replace(tiers.choose("twin"), name="gpu"), set()
+
+    def some(tier: tiers.Tier, seeds: Iterator[int]) -> Iterator[Result]:
+        levels.add(str(tier.settings))
+        yield from map(_agrees, seeds)
+
+    monkeypatch.setattr(random_networks, "_results", some)
+    assert sorted(result.seed for result in results(gpu, range(50))) == list(range(50))
+    assert levels == {"{'optimization_level': 0}"}
+    assert next(results(gpu, itertools.count())).seed >= 0  # and whoever has enough need not wait for all
+
+
+def test_what_ends_one_of_them_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(tier: tiers.Tier, seeds: Iterator[int]) -> Iterator[Result]:
+        yield _agrees(next(seeds))
+        raise OSError("no space left")
+
+    monkeypatch.setattr(random_networks, "_results", broken)
+    with pytest.raises(OSError, match="no space"):
+        list(results(replace(tiers.choose("twin"), name="gpu"), itertools.count()))
 
 
 @pytest.mark.slow
@@ -65,6 +95,17 @@ def test_what_eight_six_lacks_is_not_drawn_for_it() -> None:
     types = {told["dtype"] for network in networks for told in network.inputs}
     types |= {tensor.dtype for network in networks for tensor in network.expected}
     assert not LACKING_8 & (steps | (types - {"BOOL"})) and {"convolution", "cast"} <= steps
+    unary = {step["dtype"] for network in networks for step in network.steps if step["op"] == "unary"}
+    assert unary <= {"FLOAT", "HALF", "BOOL"}
+    normal = [
+        tensor for network in networks for tensor in network.expected if _made_by(network, tensor) == "normalization"
+    ]
+    assert normal and all(tensor.rough for tensor in normal)
+
+
+def _made_by(network: Network, tensor: Tensor) -> str:
+    place = next(n for n, t in zip(network.outputs, network.expected, strict=True) if t is tensor)
+    return network.steps[place - len(network.inputs)]["op"]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -319,7 +319,7 @@ def test_8_pins_what_the_graph_computes_in_float32_and_nothing_else() -> None:
     pinned = [Layer(kind, DataType.FLOAT) for kind in (LayerType.CONVOLUTION, LayerType.ACTIVATION)]
     moves = [Layer(k, DataType.FLOAT) for k in (LayerType.CONSTANT, LayerType.CAST, LayerType.SHUFFLE, LayerType.SHAPE)]
     others = [
-        Layer(LayerType.NORMALIZATION, DataType.FLOAT),
+        *(Layer(kind, DataType.FLOAT) for kind in (LayerType.NORMALIZATION, LayerType.DEQUANTIZE)),
         Layer(LayerType.CONVOLUTION, DataType.HALF),
         Layer(LayerType.CONVOLUTION, DataType.FLOAT, DataType.HALF),
         Layer(LayerType.ACTIVATION, DataType.INT32),

@@ -129,13 +129,15 @@ def _keep_float32(trt: ModuleType, layers: list[Any], types: dict[str, Any]) -> 
     """With FP16 allowed, 8.6 would take it anywhere: layers that the graph computes in float32 stay there.
 
     But for normalisations, which 8.6 computes in float32 by itself: with one of them pinned, it finds no float16 kernel
-    for the region around them, and takes float32 for all of it (Whisper's decoder on an H100: twice the time).
+    for the region around them, and takes float32 for all of it (Whisper's decoder on an H100: twice the time). And but
+    for quantizing and dequantizing, to which it gives no other precision than INT8.
     """
     kinds = trt.LayerType
     moves_data = (kinds.CONSTANT, kinds.SHAPE, kinds.CAST, kinds.SHUFFLE)
+    chooses_itself = (kinds.NORMALIZATION, kinds.QUANTIZE, kinds.DEQUANTIZE)
     for layer in layers:
         outputs = [tensor for i in range(layer.num_outputs) if (tensor := layer.get_output(i)) is not None]
-        if layer.type in moves_data or layer.type == kinds.NORMALIZATION:
+        if layer.type in (*moves_data, *chooses_itself):
             continue
         if outputs and all(types[t.name] == trt.DataType.FLOAT for t in outputs):
             layer.precision = trt.DataType.FLOAT

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import wire
+from .lookout import Lookout
 from .poison import poison
 
 FD_VARIABLE = "TRTPREP_DEVICE_FD"
@@ -62,7 +63,7 @@ class Link:
     """One connection to a device process. Threads may share it; finalizers may run at any moment."""
 
     def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
+        self._channel, self._lookout = channel, Lookout(channel)
         self._lock = threading.Lock()
         self._threads = threading.local()
         self._thread_numbers = itertools.count(1)
@@ -135,6 +136,7 @@ class Link:
             packed = wire.pack(command)  # raises for what cannot cross, with nothing sent
             self._broken = True
             wire.send_packed(self._channel, *packed)
+            self._lookout.look()
             reply = wire.receive(self._channel)
             self._broken = False
         return reply
