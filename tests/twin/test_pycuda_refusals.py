@@ -81,6 +81,10 @@ _OTHERS = [  # line, the error's name, a word of it
     *[(f"cuda.{name}()", "RuntimeError", "cannot be instantiated from Python") for name in (
         "DeviceAllocation", "Context", "PagelockedHostAllocation", "host_alloc_flags", "mem_host_register_flags")],
     ("cuda.DeviceAllocation(24)", "RuntimeError", "cannot be instantiated from Python"),
+    *[(f"__import__('copy').{how}({what})", "RuntimeError", "Pickling of \"pycuda._driver.") for how, what in (
+        ("copy", "a"), ("copy", "s"), ("copy", "e"), ("copy", "copy"), ("copy", "cuda.Device(0)"), ("deepcopy", "[a]"),
+        ("copy", "cuda.Context.get_current()"), ("copy", "cuda.pagelocked_empty(3, 'f4').base"))],
+    ("__import__('pickle').dumps(a)", "RuntimeError", "DeviceAllocation"),
     ("e.record(0)", "TypeError", "pycuda::stream"),
     ("e.record(s.handle)", "TypeError", "pycuda::stream"),
     ("cuda.memset_d8_async(a, 0, 24, s.handle)", "TypeError", "pycuda::stream"),
@@ -142,6 +146,8 @@ _ALLOWED = [
     "assert int(flags.BLOCKING_SYNC) == 1 == flags.BLOCKING_SYNC and type(flags.DISABLE_TIMING | 1) is int",
     "assert (str(flags.DEFAULT), flags.DEFAULT.name, f'{flags.DEFAULT}') == ('DEFAULT',) * 3",
     "assert repr(flags.DEFAULT) == 'pycuda._driver.event_flags.DEFAULT' and flags.values[2] is flags.DISABLE_TIMING",
+    "assert __import__('copy').deepcopy(flags.DISABLE_TIMING) == 2",
+    "assert cuda.pagelocked_empty(3, 'f4').base.__class__.__module__ == cuda.Stream.__module__ == 'pycuda._driver'",
     "assert cuda.ctx_flags.BLOCKING_SYNC == cuda.ctx_flags.SCHED_BLOCKING_SYNC == 4",
     "assert cuda.Device(0).get_attribute(cuda.device_attribute.WARP_SIZE) == 32",
     "f = np.asfortranarray(A)\nassert cuda.from_device(cuda.to_device(f), 6, 'f4').tolist() == [0, 1, 2, 3, 4, 5]",

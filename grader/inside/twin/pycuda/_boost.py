@@ -37,9 +37,18 @@ def exposed(cpp_name: str) -> Callable[[type], type]:
 
     def note(cls: type) -> type:
         _CLASSES[cpp_name] = cls
+        cls.__module__ = "pycuda._driver"
+        if not issubclass(cls, int):
+            cls.__reduce__ = _refuse_copies  # type: ignore[method-assign]
         return cls
 
     return note
+
+
+def _refuse_copies(self: object) -> Any:
+    """For `copy` and `pickle`: two objects that own one thing would free it twice."""
+    kind = type(self)
+    raise RuntimeError(f'Pickling of "{kind.__module__}.{kind.__name__}" instances is not enabled')
 
 
 class NotInstantiable:
