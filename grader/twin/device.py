@@ -60,10 +60,12 @@ class Device:
         except tuple(kind for kind, _ in EXPECTED) as error:
             name = next(name for kind, name in EXPECTED if isinstance(error, kind))
             reply["error"] = {"type": name, "message": str(error)[:4000]}
-        delivered, self.driver.delivered = self.driver.delivered, []
-        reply["copies"] = [{"id": c.id, "data": c.data, "late": c.late} for c in delivered]
-        reply["log"] = [[severity, text] for severity, text in self.session.records]
-        self.session.records.clear()
+        if self.driver.delivered:
+            delivered, self.driver.delivered = self.driver.delivered, []
+            reply["copies"] = [{"id": c.id, "data": c.data, "late": c.late} for c in delivered]
+        if self.session.records:
+            reply["log"] = [[severity, text] for severity, text in self.session.records]
+            self.session.records.clear()
         try:
             return wire.pack(reply)
         except wire.WireError as error:  # a value of TensorRT's that has no place in a message

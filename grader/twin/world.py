@@ -41,6 +41,8 @@ class World:
     plans: LoadedPlans
     runs: list[Run] = field(default_factory=list)
     dropped_runs: int = 0  #: those of which only the number is kept
+    _uses: dict[int, int] = field(default_factory=dict)  # of each array of theirs, by id
+    _bytes: int = 0  # of these arrays
 
     def record(self, run: Run) -> None:
         """Keep a run for the audit. A loop's older ones go, so that the audit stays of a size that can be sent."""
@@ -55,13 +57,26 @@ class World:
             ):
                 run.inputs[name] = same
         self.runs.append(run)
+        for array in _arrays(run):
+            used = self._uses.get(id(array), 0)
+            self._uses[id(array)] = used + 1
+            self._bytes += 0 if used else array.nbytes
         while not self._audit_fits():
-            self.runs.pop(0)
+            self._drop(self.runs.pop(0))
             self.dropped_runs += 1
+
+    def _drop(self, run: Run) -> None:
+        for array in _arrays(run):
+            used = self._uses.pop(id(array))
+            if used > 1:
+                self._uses[id(array)] = used - 1
+            else:
+                self._bytes -= array.nbytes
 
     def forget_runs(self) -> None:
         self.runs.clear()
-        self.dropped_runs = 0
+        self._uses.clear()
+        self._bytes = self.dropped_runs = 0
 
     def told_runs(self) -> list[dict[str, Any]]:
         """The runs for the audit: "as_before" names the inputs that are those of the run before, and left out."""
@@ -76,14 +91,12 @@ class World:
         return told
 
     def _audit_fits(self) -> bool:
-        kept = {id(a): a for run in self.runs for a in (*run.inputs.values(), *run.outputs.values())}
-        arrays = kept.values()
-        return (
-            len(self.runs) <= MOST_RUNS
-            and len(arrays) <= MOST_ARRAYS
-            and sum(a.nbytes for a in arrays) <= MOST_RUN_BYTES
-        )
+        return len(self.runs) <= MOST_RUNS and len(self._uses) <= MOST_ARRAYS and self._bytes <= MOST_RUN_BYTES
 
     def refuse(self, where: str, what: str) -> None:
         """Log an error the way TensorRT does."""
         self.log(_ERROR, f"{where}: Error Code 3: API Usage Error ({what})")
+
+
+def _arrays(run: Run) -> tuple[np.ndarray, ...]:
+    return *run.inputs.values(), *run.outputs.values()

@@ -237,11 +237,11 @@ def test_more_than_may_come_back_is_refused_with_the_bound(answer: Candidate, ki
     "data",
     [
         b"\xff" * 64,
-        (4 << 30 >> 2).to_bytes(4, "little") + bytes(4),
-        (2).to_bytes(4, "little") + bytes(4) + b"[]",
-        (2).to_bytes(4, "little") + bytes(4) + b"{}",
-        (1).to_bytes(4, "little") + bytes(4) + b"{",
-        (30).to_bytes(4, "little") + bytes(4) + b'{"value": 1, "error": {"a": 2}',
+        (4 << 30 >> 2).to_bytes(4, "little") + bytes(8),
+        (2).to_bytes(4, "little") + bytes(8) + b"[]",
+        (2).to_bytes(4, "little") + bytes(8) + b"{}",
+        (1).to_bytes(4, "little") + bytes(8) + b"{",
+        (30).to_bytes(4, "little") + bytes(8) + b'{"value": 1, "error": {"a": 2}',
     ],
     ids=["noise", "too long", "no dict", "neither", "no JSON", "both, cut"],
 )

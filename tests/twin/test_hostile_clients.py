@@ -177,9 +177,9 @@ def test_random_calls_to_tensorrts_objects_do_not_end_the_device(
     "data",
     [
         b"\xff" * 64,
-        struct.pack("<II", 2, 0) + b"{]",
-        struct.pack("<II", 4, 0) + b"null",
-        struct.pack("<II", 30, 0) + b"half",
+        struct.pack("<III", 2, 0, 0) + b"{]",
+        struct.pack("<III", 4, 0, 0) + b"null",
+        struct.pack("<III", 30, 0, 0) + b"half",
     ],
     ids=["huge", "no-json", "no-request", "half"],
 )

@@ -26,10 +26,12 @@ def round_trip(value: Any) -> Any:
             sender.join()
 
 
-def frame(tree: Any, blobs: tuple[bytes, ...] = (), *, text: bytes | None = None) -> bytes:
+def frame(tree: Any, blobs: tuple[bytes, ...] = (), *, text: bytes | None = None, small: bool | int = False) -> bytes:
+    """``small``: whether the header has the blobs come in one piece with it, or what it says of them."""
     body = json.dumps(tree).encode() if text is None else text
     sizes = struct.pack(f"<{len(blobs)}Q", *map(len, blobs))
-    return struct.pack("<II", len(body), len(blobs)) + body + sizes + b"".join(blobs)
+    together = sum(map(len, blobs)) if small is True else int(small)
+    return struct.pack("<III", len(body), len(blobs), together) + body + sizes + b"".join(blobs)
 
 
 def received(data: bytes, bounds: wire.Bounds = wire.DEFAULT_BOUNDS) -> Any:
@@ -188,12 +190,13 @@ def test_text_that_is_no_json_for_us(text: bytes) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        struct.pack("<II", 0xFFFF_FFFF, 0),
-        struct.pack("<II", 0, 0xFFFF_FFFF),
-        struct.pack("<II", 4, 1) + b"null" + struct.pack("<Q", 1 << 63),
-        struct.pack("<II", 4, 2) + b"null" + struct.pack("<QQ", 1 << 63, 1 << 63),
+        struct.pack("<III", 0xFFFF_FFFF, 0, 0),
+        struct.pack("<III", 0, 0xFFFF_FFFF, 0),
+        struct.pack("<III", 0, 0, 0xFFFF_FFFF),
+        struct.pack("<III", 4, 1, 0) + b"null" + struct.pack("<Q", 1 << 63),
+        struct.pack("<III", 4, 2, 0) + b"null" + struct.pack("<QQ", 1 << 63, 1 << 63),
     ],
-    ids=["json", "blobs", "blob", "sum"],
+    ids=["json", "blobs", "together", "blob", "sum"],
 )
 def test_lengths_beyond_the_bounds_are_refused_before_anything_is_allocated(head: bytes) -> None:
     with pytest.raises(wire.WireError, match="too large"):
@@ -213,10 +216,26 @@ def test_bounds_of_the_receiver() -> None:
             received(data, bounds)
 
 
+@pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("cut", [0, 3, 9, 14, 20, -1])
-def test_a_frame_that_ends_early(cut: int) -> None:
+def test_a_frame_that_ends_early(cut: int, small: bool) -> None:
     with pytest.raises(wire.Closed):
-        received(frame({"$": "bytes", "blob": 0}, (b"twelve bytes",))[:cut])
+        received(frame({"$": "bytes", "blob": 0}, (b"twelve bytes",), small=small)[:cut])
+
+
+@pytest.mark.parametrize("small", [1, 11, 13])
+def test_blobs_that_are_not_as_long_as_the_header_says_are_refused(small: int) -> None:
+    with pytest.raises(wire.WireError, match="not as long"):
+        received(frame({"$": "bytes", "blob": 0}, (b"twelve bytes",), small=small) + b"more")
+
+
+@pytest.mark.parametrize("size", [1, 1 << 16, (1 << 16) + 1])
+def test_blobs_of_any_size_come_whole_and_arrays_aligned(size: int) -> None:
+    value = [b"x" * size, np.arange(size).astype(np.float64), b""]
+    text, data, nothing = round_trip(value)
+    assert (text, nothing) == (b"x" * size, b"")
+    assert np.array_equal(data, value[1])
+    assert data.flags.aligned
 
 
 def test_a_closed_channel() -> None:

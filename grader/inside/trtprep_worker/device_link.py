@@ -15,7 +15,6 @@ import sys
 import sysconfig
 import threading
 import weakref
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -114,8 +113,8 @@ class Link:
 
     def _perform(self, command: dict[str, Any]) -> Any:
         reply = self._exchange(command)
-        misuses = [self._deliver(copy) for copy in reply["copies"]]
-        for severity, text in reply["log"]:
+        misuses = [self._deliver(copy) for copy in reply.get("copies", ())]
+        for severity, text in reply.get("log", ()):
             self.log(severity, text)
         for kind, message in filter(None, misuses):
             self.cuda("host_misuse", kind, message)
@@ -132,7 +131,8 @@ class Link:
                     "the connection to the twin's device process is broken: an earlier command was interrupted"
                 )
             dropped, self._dropped = self._dropped, []
-            command["release"] = dropped
+            if dropped:
+                command["release"] = dropped
             packed = wire.pack(command)  # raises for what cannot cross, with nothing sent
             self._broken = True
             wire.send_packed(self._channel, *packed)
@@ -190,14 +190,14 @@ class Link:
     def _sending(self, pinned: Pinned, data: bytes) -> _Copy:
         # Where another copy has yet to bring bytes, this buffer will change and that is as it should be.
         brought = any(copy.brings and copy.pinned.overlaps(pinned) for copy in self._copies.values())
-        return _Copy(pinned, None if brought else zlib.crc32(data), False)
+        return _Copy(pinned, None if brought else data, False)
 
     def _hide(self, pinned: Pinned) -> None:
         """Make the buffer read as NaN until the copy to it was waited for."""
-        sending = [c for c in self._copies.values() if not c.brings and c.unchanged() and c.pinned.overlaps(pinned)]
+        sending = [c for c in self._copies.values() if not c.brings and c.pinned.overlaps(pinned) and c.unchanged()]
         fill_with_poison(pinned.bytes())
         for copy in sending:
-            copy.checksum = zlib.crc32(copy.pinned.bytes().data)
+            copy.sent = copy.pinned.bytes().tobytes()
 
     def _start(self, copy: _Copy) -> int:
         number = next(self._numbers)
@@ -225,7 +225,7 @@ class Link:
             return "host-freed", f"{message}: keep the array until its stream was synchronized"
         if told["data"] is not None:
             copy.pinned.bytes()[:] = told["data"]
-        elif copy.checksum is not None and not copy.unchanged():
+        elif copy.sent is not None and not copy.unchanged():
             message = (
                 f"the pinned buffer of memcpy_htod_async ({copy.line}) was changed before its stream was synchronized"
             )
@@ -268,13 +268,15 @@ class Pinned:
 
 
 class _Copy:
-    """A copy under way: ``brings`` says which way, ``checksum`` what a sent buffer must keep (None: anything)."""
+    """A copy under way: ``brings`` says which way, ``sent`` what a sent buffer must still hold (None: anything)."""
 
-    def __init__(self, pinned: Pinned, checksum: int | None, brings: bool) -> None:
-        self.pinned, self.checksum, self.brings, self.line = pinned, checksum, brings, candidate_line()
+    def __init__(self, pinned: Pinned, sent: bytes | None, brings: bool) -> None:
+        self.pinned, self.sent, self.brings, self.line = pinned, sent, brings, candidate_line()
 
     def unchanged(self) -> bool:
-        return not self.pinned.gone and zlib.crc32(self.pinned.bytes().data) == self.checksum
+        if self.pinned.gone or self.sent is None:
+            return False
+        return np.array_equal(self.pinned.bytes(), np.frombuffer(self.sent, np.uint8))
 
 
 def bytes_of(array: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Messages between the processes: JSON for structure, raw bytes for arrays, a bound on everything.
 
-A frame is an 8-byte little-endian header (length of the JSON, number of blobs), the JSON, the
-blobs' lengths as unsigned 64-bit integers, and the blobs.  Nothing is ever unpickled and nothing in
-a frame can name code, so a frame from a process that ran a candidate's code is only ever data.
+A frame is a 12-byte little-endian header (length of the JSON, number of blobs, how many bytes of blobs are
+sent in one piece with it: all or none), the JSON, the blobs' lengths as unsigned 64-bit integers, and the
+blobs.  Nothing is ever unpickled and nothing in a frame can name code, so a frame from a process that ran
+a candidate's code is only ever data.
 
 Values that cross: None, bool, int, float, str, bytes, NumPy arrays of the dtypes in ``DTYPES``,
 lists, tuples, dicts with string keys, and the marked dicts that callers build on top (handles,
@@ -24,13 +25,14 @@ DTYPES = (
     "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
     "float16", "float32", "float64",
 )  # fmt: skip
-_HEADER = struct.Struct("<II")
+_HEADER = struct.Struct("<III")
 _TAG = "$"
 _MAX_DEPTH = 32
 _MAX_RANK = 32
 _PLAIN = frozenset((type(None), bool, int, float, str))  # cross as they are
 _SMALL = 1 << 16  # bytes of blobs that are copied, to go with their frame in one piece
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=True).encode  # `json.dumps` would make one for each message
+_decode = json.JSONDecoder().decode  # `json.loads` would guess the encoding of each
 
 
 class WireError(ValueError):
@@ -63,7 +65,7 @@ def pack(value: Any) -> tuple[bytes, list[memoryview]]:
 def unpack(text: bytes, blobs: list[memoryview]) -> Any:
     """The inverse of `pack`. Raises WireError when the frame is malformed."""
     try:
-        tree = json.loads(text)
+        tree = _decode(text.decode())
         # Most messages are small and hold nothing that is marked: as they are, they are the value.
         if not blobs and b'"$"' not in text and b"\\" not in text and text.count(b"[") + text.count(b"{") <= _MAX_DEPTH:
             return tree
@@ -79,13 +81,13 @@ def send(channel: socket.socket, value: Any) -> None:
 
 def send_packed(channel: socket.socket, text: bytes, blobs: list[memoryview]) -> None:
     """Send what `pack` returned. Raises Closed."""
-    sizes = struct.pack(f"<{len(blobs)}Q", *(b.nbytes for b in blobs))
-    head = _HEADER.pack(len(text), len(blobs)) + text + sizes
-    if sum(b.nbytes for b in blobs) <= _SMALL:
-        head, blobs = b"".join((head, *blobs)), []
+    sizes = struct.pack(f"<{len(blobs)}Q", *(b.nbytes for b in blobs)) if blobs else b""
+    small = sum(b.nbytes for b in blobs) if blobs else 0
+    small = small if small <= _SMALL else 0
+    head = b"".join((_HEADER.pack(len(text), len(blobs), small), text, sizes, *(blobs if small else ())))
     try:
         channel.sendall(head)
-        for blob in blobs:
+        for blob in () if small else blobs:
             channel.sendall(blob)
     except (BrokenPipeError, ConnectionResetError) as error:
         raise Closed("the other process closed its channel") from error
@@ -93,14 +95,25 @@ def send_packed(channel: socket.socket, text: bytes, blobs: list[memoryview]) ->
 
 def receive(channel: socket.socket, bounds: Bounds = DEFAULT_BOUNDS) -> Any:
     """Receive one frame. Raises WireError when it breaks the format or ``bounds``, Closed at its end."""
-    length, count = _HEADER.unpack(_exactly(channel, _HEADER.size))
-    if length > bounds.json_bytes or count > bounds.blobs:
+    length, count, small = _HEADER.unpack(_exactly(channel, _HEADER.size))
+    if length > bounds.json_bytes or count > bounds.blobs or small > _SMALL:
         raise WireError(f"frame too large: {length} bytes of JSON, {count} blobs")
-    text = bytes(_exactly(channel, length))
-    sizes = struct.unpack(f"<{count}Q", _exactly(channel, 8 * count))
+    rest = _exactly(channel, length + 8 * count + small)
+    text = bytes(rest[:length])
+    if not count:
+        return unpack(text, [])
+    sizes = struct.unpack_from(f"<{count}Q", rest, length)
     if sum(sizes) > bounds.blob_bytes:
         raise WireError(f"frame too large: {sum(sizes)} bytes of data, at most {bounds.blob_bytes}")
-    return unpack(text, [_blob(channel, text, index, size) for index, size in enumerate(sizes)])
+    if not small:
+        return unpack(text, [_blob(channel, text, index, size) for index, size in enumerate(sizes)])
+    if sum(sizes) != small:
+        raise WireError("malformed frame: its blobs are not as long as it says")
+    blobs, start = [], length + 8 * count
+    for size in sizes:
+        blobs.append(memoryview(bytearray(rest[start : start + size])))  # of its own: an array's memory is aligned
+        start += size
+    return unpack(text, blobs)
 
 
 def _blob(channel: socket.socket, text: bytes, index: int, size: int) -> memoryview:
@@ -121,7 +134,7 @@ def _exactly(channel: socket.socket, size: int) -> memoryview:
     done = 0
     while done < size:
         try:
-            got = channel.recv_into(view[done:])
+            got = channel.recv_into(view[done:] if done else data)
         except ConnectionResetError:
             got = 0
         if got == 0:
@@ -146,9 +159,11 @@ def _lower(value: Any, blobs: list[memoryview], depth: int) -> Any:
         items = [item if type(item) in _PLAIN else _lower(item, blobs, depth + 1) for item in value]
         return {_TAG: "tuple", "items": items} if isinstance(value, tuple) else items
     if isinstance(value, dict):
-        if not all(type(key) is str for key in value):
-            raise WireError("a dict whose keys are not all strings")
-        named = {key: item if type(item) in _PLAIN else _lower(item, blobs, depth + 1) for key, item in value.items()}
+        named = {}
+        for key, item in value.items():
+            if type(key) is not str:
+                raise WireError("a dict whose keys are not all strings")
+            named[key] = item if type(item) in _PLAIN else _lower(item, blobs, depth + 1)
         return {_TAG: "dict", "items": named} if _TAG in value else named
     if isinstance(value, (bool, int, float, str)):  # enums and other subclasses of plain types
         return next(plain(value) for plain in (bool, int, float, str) if isinstance(value, plain))
