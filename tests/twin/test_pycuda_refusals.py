@@ -1,7 +1,8 @@
 """What PyCUDA 2026.1 refuses, the twin refuses with the same kind of error.
 
-Each line that launches no kernel was tried on PyCUDA itself as well, over a CUDA driver that only says success; there a
-shape of floats is an ArgumentError, which is a TypeError.
+Each line that launches no kernel was tried on PyCUDA itself as well, over a CUDA driver that only says success, which
+shows all but what the driver itself refuses (`init(1)`, a device on no such bus).  There a shape of floats is an
+ArgumentError, which is a TypeError.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ _OTHERS = [  # line, the error's name, a word of it
     ("cuda.mem_alloc(1 << 64)", "OverflowError", "too large"),
     ("cuda.memcpy_htod(-1, A)", "OverflowError", "negative"),
     ("cuda.memcpy_htod(1 << 64, A)", "OverflowError", "too big"),
+    ("cuda.Device('0000:01:00.0')", "LogicError", "Device(0)"),
     ("cuda.Stream(-1)", "OverflowError", "negative"),
     ("cuda.Stream(1 << 32)", "OverflowError", "positive overflow"),
     ("cuda.memset_d8(a, 256, 24)", "OverflowError", "positive overflow"),

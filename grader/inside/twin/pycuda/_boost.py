@@ -22,7 +22,7 @@ _PARAMETER = re.compile(
 _DEFAULTS: dict[str, Any] = {"None": None, "'C'": "C"}
 _MISSING = object()
 #: By the name that C++ has for them.
-_CLASSES: dict[str, type] = {}
+_CLASSES: dict[str, type] = {"std::string": str}
 
 
 class ArgumentError(TypeError):

@@ -51,8 +51,12 @@ def get_driver_version() -> int:
 class Device:
     """The twin's one device."""
 
-    @from_cpp("__init__(object, int)", name="Device.__init__")
-    def __init__(self, ordinal: int) -> None:
+    @from_cpp("__init__(object, std::string)", "__init__(object, int)", name="Device.__init__")
+    def __init__(self, ordinal: int | str) -> None:
+        if isinstance(ordinal, str):
+            raise LogicError(
+                "cuDeviceGetByPCIBusId failed: invalid argument: the twin's device is on no bus: Device(0)"
+            )
         if ordinal != 0:
             raise LogicError("cuDeviceGet failed: invalid device ordinal (the twin has one device, number 0)")
 
