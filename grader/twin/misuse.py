@@ -14,6 +14,7 @@ KINDS = {
     "capture": "a call that stream capture forbids, or a capture that ends where it must not",
     "context-memory": "a context that was given no device memory to compute in, or memory that it does not take",
     "context": "no CUDA context is current, another one than the engine was loaded in, or one that is never popped",
+    "crash": "a call that ends the process on a GPU's machine",
     "dtype": "bytes of another dtype than the tensor or the host array has",
     "event": "an event that does not exist, or that was not recorded or reached when its time was asked for",
     "execution": "the engine failed while it ran on this input",

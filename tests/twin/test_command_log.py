@@ -33,7 +33,7 @@ cuda.Context.synchronize()
 cuda.memcpy_dtod(d_x, d_y, 24)
 cuda.memcpy_dtoh(h_y, d_y)
 d_x.free()
-return [stream.handle, other.handle, event.handle]
+return [stream.handle, other.handle, event._number]  # PyCUDA's events have no handle
 """,
         prelude=PRELUDE,
     )

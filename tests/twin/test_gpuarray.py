@@ -133,7 +133,7 @@ def test_arrays_of_every_make(twin: Twin) -> None:
             (gpuarray.arange(5, dtype=np.float32), np.arange(5, dtype=np.float32)),
             (gpuarray.arange(2, 9, 3, dtype=np.int32), np.array([2, 5, 8], np.int32)),
             (gpuarray.arange(0, 1, 0.25, dtype=np.float64), np.array([0, 0.25, 0.5, 0.75])),
-            (gpuarray.to_gpu(np.float32(3)), np.float32(3)),
+            (gpuarray.to_gpu(np.array(3, np.float32)), np.float32(3)),
             (gpuarray.to_gpu(np.asfortranarray(A)), A),
             (gpuarray.to_gpu(A.astype(np.float16)), A.astype(np.float16)),
             (gpuarray.to_gpu(A).astype(np.int32), np.array([[-1, 2, -3], [4, -5, 0]], np.int32)),
@@ -144,7 +144,7 @@ def test_arrays_of_every_make(twin: Twin) -> None:
             assert got.dtype == want.dtype and got.shape == want.shape and np.array_equal(got, want), want
         assert gpuarray.empty_like(gpuarray.to_gpu(A)).dtype == np.float32
         empty = gpuarray.empty((0, 3), np.float32)
-        assert empty.gpudata is None and empty.get().shape == (0, 3) and (empty + 1).shape == (0, 3)
+        assert empty.gpudata is None and empty.get().shape == (0, 3) == empty.reshape(0, 3).shape
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             assert gpuarray.arange(3).dtype == np.int64
@@ -210,7 +210,7 @@ def test_what_pycuda_refuses_and_what_it_would_get_wrong(twin: Twin) -> None:
         raises(IndexError, lambda: a[[0, 1]])
         raises(TypeError, lambda: hash(a))
         raises(ValueError, lambda: bool(a), "ambiguous")
-        raises(TypeError, lambda: len(gpuarray.to_gpu(np.float32(1))))
+        raises(TypeError, lambda: len(gpuarray.to_gpu(np.array(1, np.float32))))
         raises(TypeError, lambda: a + "1")
         raises(ValueError, lambda: a + gpuarray.to_gpu(np.asfortranarray(B)), "Fortran")
         raises(ValueError, lambda: a.set(np.asfortranarray(B)), "same order")
@@ -224,7 +224,7 @@ def test_what_pycuda_refuses_and_what_it_would_get_wrong(twin: Twin) -> None:
         raises(ValueError, lambda: gpuarray.to_gpu(A.astype(np.float16)) + 1, "unable to map dtype")
         raises(ValueError, lambda: gpuarray.zeros(3, np.complex64), "unable to map dtype")
         raises(AttributeError, lambda: ga.sum, "the twin")
-        raises(ValueError, lambda: gpuarray.arange(dtype=np.float32), "stop")
+        raises(IndexError, lambda: gpuarray.arange(dtype=np.float32), "out of range")
     """,
     ).clean()
 

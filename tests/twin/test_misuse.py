@@ -44,7 +44,7 @@ def test_put_right_nothing_is_found(twin: Twin, case: Case) -> None:
 
 
 def test_every_kind_of_finding_has_a_case() -> None:
-    elsewhere = {"execution", "between-calls"}  # test_session.py, test_command_log.py
+    elsewhere = {"execution", "between-calls", "crash"}  # test_session.py, test_command_log.py, test_pycuda_refusals.py
     assert {case.kind for case in ALL_CASES} | elsewhere == set(KINDS)
 
 

@@ -283,12 +283,13 @@ def test_an_event_says_when_inputs_may_be_written_again(twin: Twin) -> None:
     outcome = twin("""
     engine, context = load()
     h_x, d_x, d_y = pinned(X), cuda.to_device(X), cuda.mem_alloc(X.nbytes)
-    compute, copies, consumed = cuda.Stream(1), cuda.Stream(1), cuda.Event()
+    from cuda.bindings import runtime as cudart  # PyCUDA's events tell no handle
+    compute, copies, (_, consumed) = cuda.Stream(1), cuda.Stream(1), cudart.cudaEventCreate()
     context.set_tensor_address("x", int(d_x))
     context.set_tensor_address("y", int(d_y))
-    assert context.set_input_consumed_event(consumed.handle) and context.get_input_consumed_event() == consumed.handle
+    assert context.set_input_consumed_event(int(consumed)) and context.get_input_consumed_event() == int(consumed)
     context.execute_async_v3(compute.handle)
-    copies.wait_for_event(consumed)
+    cudart.cudaStreamWaitEvent(copies.handle, consumed, 0)
     cuda.memcpy_htod_async(d_x, h_x, copies)
     copies.synchronize()
     compute.synchronize()

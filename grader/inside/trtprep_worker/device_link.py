@@ -34,13 +34,13 @@ _LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "pl
 class Error(Exception):
     """Base of PyCUDA's errors (`pycuda.driver.Error`)."""
 
-    code = 1  # cudaErrorInvalidValue
+    _code = 1  # cudaErrorInvalidValue
 
 
 class LogicError(Error):
     """`pycuda.driver.LogicError`: a call that CUDA refuses, or that a GPU would not survive.
 
-    ``code`` is the `cudaError_t` of it, as in all of these.
+    ``_code`` is the `cudaError_t` of it, as in all of these.
     """
 
 
@@ -305,7 +305,7 @@ def _exception(error: dict[str, Any]) -> Exception:
         return _ERRORS[error["type"]](error["message"])
     kind = MemoryError if "out of memory" in error["cuda"] else LogicError
     made = kind(f"{error['cuda']}: {error['message']}" if error["cuda"] else error["message"])
-    made.code = error["code"]
+    made._code = error["code"]
     return made
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import driver as _cuda
+from . import _driver as _cuda
 from ._array_kernels import (
     absolute,
     add,
@@ -24,6 +24,7 @@ from ._array_kernels import (
     power,
     scale_and_shift,
 )
+from ._host import pagelocked_empty
 
 
 class _Flags:
@@ -58,14 +59,20 @@ class GPUArray:
         strides: Any = None,
         order: str = "C",
     ) -> None:
+        if isinstance(shape, np.ndarray) and not shape.shape:
+            shape = shape.item()
         if isinstance(shape, numbers.Integral):
             shape = (shape,)
-        self.shape = tuple(int(d) for d in shape)
+        sizes = tuple(shape)
+        for size in sizes:
+            if not isinstance(size, numbers.Integral):
+                raise TypeError(f"a shape is of integers: {size!r} is a {type(size).__name__}")
+        self.shape = tuple(int(d) for d in sizes)
         self.dtype = np.dtype(dtype)
         if order not in ("C", "F"):
             raise ValueError(f"invalid order: {order}")
         if strides is None:
-            dims = self.shape if order == "F" else self.shape[::-1]
+            dims = [max(1, d) for d in (self.shape if order == "F" else self.shape[::-1])]
             steps = [self.dtype.itemsize * prod(dims[:i]) for i in range(len(dims))]
             strides = steps if order == "F" else steps[::-1]
         self.strides = tuple(int(s) for s in strides)
@@ -74,8 +81,10 @@ class GPUArray:
         self.nbytes = self.itemsize * self.size
         self.allocator, self.base = allocator, base
         self.gpudata = gpudata
-        if gpudata is None and self.size:
-            self.gpudata = allocator(self.nbytes)
+        if gpudata is None:
+            assert base is None, "a base without its gpudata"
+            if self.size:
+                self.gpudata = allocator(self.nbytes)
 
     @property
     def ndim(self) -> int:
@@ -87,7 +96,7 @@ class GPUArray:
 
     @property
     def ptr(self) -> int:
-        return int(self.gpudata)
+        return self.gpudata.__int__()
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -106,6 +115,7 @@ class GPUArray:
         if ary.dtype != self.dtype:
             raise ValueError("ary and self must have the same dtype")
         if self.size:
+            _need_ndarray(ary, "src")
             _need_same_order(self, ary)
             if async_:
                 _cuda.memcpy_htod_async(self.gpudata, ary, stream)
@@ -121,15 +131,18 @@ class GPUArray:
         """The array on the host; ``async_`` needs a pinned one, ``ary`` or that of ``pagelocked``."""
         if ary is None:
             order = "C" if self.flags.c_contiguous else "F"
-            make: Callable[..., np.ndarray] = _cuda.pagelocked_empty if pagelocked else np.empty
+            make: Callable[..., np.ndarray] = pagelocked_empty if pagelocked else np.empty
             ary = make(self.shape, self.dtype, order)
         elif ary.size != self.size:
             raise ValueError("self and ary must be the same size")
         elif ary.dtype != self.dtype:
             raise TypeError("self and ary must have the same dtype")
         elif ary.shape != self.shape:
+            message = "get() between arrays of different shape is deprecated and will be removed in PyCUDA 2017.x"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
             ary = ary.reshape(self.shape)
         if self.size:
+            _need_ndarray(ary, "dst")
             _need_same_order(self, ary)
             if async_:
                 _cuda.memcpy_dtoh_async(ary, self.gpudata, stream)
@@ -140,15 +153,15 @@ class GPUArray:
     def get_async(self, stream: Any = None, ary: np.ndarray | None = None) -> np.ndarray:
         return self.get(ary=ary, async_=True, stream=stream)
 
-    def copy(self, stream: Any = None) -> GPUArray:
+    def copy(self) -> GPUArray:
         made = GPUArray(self.shape, self.dtype, self.allocator, strides=self.strides)
-        _copy(made, self, stream)
+        _copy(made, self)
         return made
 
     def astype(self, dtype: Any, stream: Any = None) -> GPUArray:
-        if np.dtype(dtype) == self.dtype:
-            return self.copy(stream)
         need_contiguous(self)
+        if np.dtype(dtype) == self.dtype:
+            return self.copy()
         made = self._like(np.dtype(dtype))
         launch("copy", made, [self], stream=stream)
         return made
@@ -188,7 +201,7 @@ class GPUArray:
         if self.shape[-1] * self.itemsize % dtype.itemsize:
             raise ValueError("new type not compatible with array")
         shape = (*self.shape[:-1], self.shape[-1] * self.itemsize // dtype.itemsize)
-        return GPUArray(shape, dtype, self.allocator, base=self, gpudata=self.gpudata and self.ptr)
+        return GPUArray(shape, dtype, self.allocator, base=self, gpudata=int(self.gpudata))
 
     def transpose(self, axes: Any = None) -> GPUArray:
         axes = range(self.ndim - 1, -1, -1) if axes is None else axes
@@ -204,21 +217,29 @@ class GPUArray:
         """A view. NumPy's own rules for basic indexing, applied to an array of no memory."""
         entries = index if isinstance(index, tuple) else (index,)
         for axis, entry in enumerate(entries):
-            if not (entry is None or entry is Ellipsis or isinstance(entry, (slice, int, np.integer))):
+            number = isinstance(entry, (int, np.integer)) and not isinstance(entry, bool)
+            if not (entry is None or entry is Ellipsis or number or isinstance(entry, slice)):
                 raise IndexError(f"invalid subindex in axis {axis}")
         if not self.size:
             raise NotImplementedError("the twin takes no parts of an empty GPUArray")
         whole = np.lib.stride_tricks.as_strided(np.empty(1, self.dtype), self.shape, self.strides, writeable=False)
         part = whole[(*entries, Ellipsis) if Ellipsis not in entries else entries]
-        offset = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0] if part.size else 0
-        return self._view(part.shape, part.strides, self.ptr + offset)
+        if not part.size:
+            raise NotImplementedError(
+                "the twin takes no empty parts of a GPUArray: PyCUDA's have other shapes than NumPy's"
+            )
+        offset = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        at: Any = self.ptr + offset
+        if any(isinstance(entry, np.integer) for entry in entries):
+            at = np.int64(at)  # PyCUDA's sum of strides, too: its copies then refuse the address, its kernels take it
+        return self._view(part.shape, part.strides, at)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         part = self[index]
         if np.isscalar(value):
             part.fill(value)
         elif isinstance(value, GPUArray):
-            _copy(part, value, None)
+            _copy(part, value)
         elif not isinstance(value, np.ndarray):
             raise TypeError("src must be GPUArray or ndarray")
         elif value.shape != part.shape:
@@ -298,8 +319,12 @@ class GPUArray:
     def __abs__(self) -> Any:
         return absolute(self)
 
-    def mul_add(self, selffac: Any, other: Any, otherfac: Any, stream: Any = None, out: Any = None) -> Any:
+    def mul_add(
+        self, selffac: Any, other: Any, otherfac: Any, add_timer: Any = None, stream: Any = None, out: Any = None
+    ) -> Any:
         """``selffac * self + otherfac * other``."""
+        if add_timer is not None:
+            raise NotImplementedError("the twin's GPUArray.mul_add has no timer")
         return add(self, other, (selffac, otherfac), out=out, stream=stream)
 
     def __eq__(self, other: object) -> Any:
@@ -323,11 +348,12 @@ class GPUArray:
     # -- inner
 
     def _like(self, dtype: np.dtype) -> GPUArray:
-        order = "C" if self.flags.c_contiguous else "F"
-        return GPUArray(self.shape, dtype, self.allocator, order=order)
+        """Of another dtype it is in C order, whatever this one's is: `launch` refuses the two together."""
+        return GPUArray(self.shape, dtype, self.allocator, strides=self.strides if dtype == self.dtype else None)
 
-    def _view(self, shape: tuple[int, ...], strides: Any, at: int | None = None, order: str = "C") -> GPUArray:
-        where = at if at is not None or self.gpudata is None else self.ptr
+    def _view(self, shape: tuple[int, ...], strides: Any, at: Any = None, order: str = "C") -> GPUArray:
+        """Raises TypeError for an empty array, of which PyCUDA makes no views."""
+        where = int(self.gpudata) if at is None else at
         return GPUArray(shape, self.dtype, self.allocator, self, where, strides, order)
 
 
@@ -343,14 +369,15 @@ def _need_same_order(array: GPUArray, other: Any) -> None:
         raise ValueError("src and dst must have same order")
 
 
-def _copy(to: GPUArray, of: GPUArray, stream: Any) -> None:
+def _need_ndarray(value: Any, what: str) -> None:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{what} must be GPUArray or ndarray, not {type(value).__name__}")
+
+
+def _copy(to: GPUArray, of: GPUArray) -> None:
     if to.shape != of.shape:
         raise ValueError("src and dst must be same shape")
     if to.dtype != of.dtype:
         raise TypeError("src and dst must have same dtype")
-    if to.size:
-        _need_same_order(to, of)
-        if stream is None:
-            _cuda.memcpy_dtod(to.gpudata, of.gpudata, of.nbytes)
-        else:
-            _cuda.memcpy_dtod_async(to.gpudata, of.gpudata, of.nbytes, stream)
+    _need_same_order(to, of)
+    _cuda.memcpy_dtod(to.gpudata, of.gpudata, of.nbytes)  # refuses those of empty arrays, which are None

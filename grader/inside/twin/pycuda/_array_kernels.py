@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from trtprep_worker.device_link import connect
 
 if TYPE_CHECKING:
     from ._array import GPUArray
-    from .driver import Stream
+    from ._driver import Stream
 
 #: PyCUDA's kernels know no other types; complex ones are left out here.
 _TYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
@@ -25,7 +26,7 @@ def launch(
     scalar_dtype: Any = None,
 ) -> GPUArray:
     """``out``, which the kernel will fill. Raises ValueError for dtypes that PyCUDA has no kernels for."""
-    from .driver import _handle
+    from ._driver import _handle
 
     arrays = arrays or []
     for array in (out, *arrays):
@@ -35,7 +36,7 @@ def launch(
     if len(orders) > 1:
         raise ValueError("arrays in C and in Fortran order: PyCUDA would pair other elements than NumPy does")
     if not out.size:
-        return out
+        raise struct.error("required argument is not an integer: an empty GPUArray has no memory to give to a kernel")
     given = [(a.ptr, a.size, a.dtype.name) for a in arrays]
     kind = np.dtype(scalar_dtype or out.dtype)
     data = [_scalar(value, kind).tobytes() for value in scalars]
@@ -205,7 +206,7 @@ def compare(kernel: str, x: GPUArray, other: Any) -> Any:
         _need_like_types(x, other, "comparison")
         return launch(kernel, _result(x, other), [x, other])
     if not _is_number(other):
-        raise TypeError(f"a GPUArray is compared with a GPUArray or a number, not with a {type(other).__name__}")
+        raise AssertionError(f"a GPUArray is compared with a GPUArray or a number, not with a {type(other).__name__}")
     if x.dtype.itemsize == 8 and x.dtype.kind in "iu":
         raise NotImplementedError(f"the twin compares no {x.dtype} GPUArrays with numbers: use astype first")
     return launch(f"{kernel}_scalar", x._like(x.dtype), [x], (other,), scalar_dtype=np.float64)

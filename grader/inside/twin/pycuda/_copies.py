@@ -5,58 +5,94 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from trtprep_worker.device_link import LogicError
 
-from . import driver as _cuda
-from ._host import host_array, index
+from . import _driver as _cuda
+from ._boost import exposed, from_cpp
+from ._host import host_array
 
 _PITCH = 512  # what current devices round a row to
+_NUMBERS = (
+    "src_x_in_bytes", "src_y", "src_pitch", "dst_x_in_bytes", "dst_y", "dst_pitch", "width_in_bytes", "height",
+)  # fmt: skip
 
 
-def mem_alloc_pitch(width: Any, height: Any, access_size: Any) -> tuple[Any, int]:
+@from_cpp("mem_alloc_pitch(unsigned long width, unsigned long height, unsigned int access_size)")
+def mem_alloc_pitch(width: int, height: int, access_size: int) -> tuple[Any, int]:
     """Memory for ``height`` rows of ``width`` bytes, and the distance in bytes from each row to the next."""
-    if index(access_size) not in (4, 8, 16):
-        raise _cuda.LogicError("cuMemAllocPitch failed: invalid argument: an access size is 4, 8 or 16")
-    pitch = -(-index(width) // _PITCH) * _PITCH
-    return _cuda.mem_alloc(pitch * index(height)), pitch
+    if access_size not in (4, 8, 16):
+        raise LogicError("cuMemAllocPitch failed: invalid argument: an access size is 4, 8 or 16")
+    pitch = -(-width // _PITCH) * _PITCH
+    return _cuda.mem_alloc(pitch * height), pitch
 
 
+def _number(name: str) -> property:
+    """A ``size_t`` of the struct: a Python integer, never below 0."""
+
+    @from_cpp(f"{name}(pycuda::memcpy_2d {{lvalue}}, unsigned long)", name=f"Memcpy2D.{name}")
+    def put(self: Memcpy2D, value: int) -> None:
+        self._numbers[name] = value
+
+    return property(lambda self: self._numbers[name], put)
+
+
+def _not_there(name: str) -> property:
+    def refuse(self: Memcpy2D, *value: object) -> Any:
+        raise NotImplementedError(
+            f"the twin's Memcpy2D has no {name}: use set_{name[:3]}_device or set_{name[:3]}_host"
+        )
+
+    return property(refuse, refuse)
+
+
+@exposed("pycuda::memcpy_2d")
 class Memcpy2D:
     """Set the ends, the pitches, ``width_in_bytes`` and ``height``; then call it, for asynchronous with a stream."""
 
+    src_x_in_bytes, src_y, src_pitch, dst_x_in_bytes, dst_y, dst_pitch, width_in_bytes, height = map(_number, _NUMBERS)
+    src_device, dst_device, src_memory_type, dst_memory_type = map(
+        _not_there, ("src_device", "dst_device", "src_memory_type", "dst_memory_type")
+    )
+
+    @from_cpp("__init__(object)", name="Memcpy2D.__init__")
     def __init__(self) -> None:
-        self.src_x_in_bytes = self.src_y = self.dst_x_in_bytes = self.dst_y = 0
-        self.src_pitch = self.dst_pitch = self.width_in_bytes = self.height = 0
+        self._numbers = dict.fromkeys(_NUMBERS, 0)
         self._src: Any = None
         self._dst: Any = None
 
+    @from_cpp("set_src_host(pycuda::memcpy_2d {lvalue}, object)", name="Memcpy2D.set_src_host")
     def set_src_host(self, buffer: Any) -> None:
         self._src = host_array(buffer, "Memcpy2D")
 
-    def set_src_device(self, devptr: Any) -> None:
-        self._src = index(devptr)
+    @from_cpp("set_src_device(pycuda::memcpy_2d {lvalue}, unsigned long long)", name="Memcpy2D.set_src_device")
+    def set_src_device(self, devptr: int) -> None:
+        self._src = devptr
 
+    @from_cpp("set_dst_host(pycuda::memcpy_2d {lvalue}, object)", name="Memcpy2D.set_dst_host")
     def set_dst_host(self, buffer: Any) -> None:
         self._dst = host_array(buffer, "Memcpy2D", write=True)
 
-    def set_dst_device(self, devptr: Any) -> None:
-        self._dst = index(devptr)
+    @from_cpp("set_dst_device(pycuda::memcpy_2d {lvalue}, unsigned long long)", name="Memcpy2D.set_dst_device")
+    def set_dst_device(self, devptr: int) -> None:
+        self._dst = devptr
 
-    def __call__(self, stream: Any = None, *, aligned: bool = False) -> None:
+    @from_cpp(
+        "__call__(pycuda::memcpy_2d {lvalue}, pycuda::stream)",
+        "__call__(pycuda::memcpy_2d {lvalue} self, bool aligned)",
+        name="Memcpy2D.__call__",
+    )
+    def __call__(self, how: Any) -> None:
         """PyCUDA's forms: ``copy(aligned=True)`` or ``copy(True)`` waits, ``copy(stream)`` does not."""
         if self._src is None or self._dst is None:
-            raise _cuda.LogicError("cuMemcpy2D failed: invalid argument: it needs a source and a destination")
-        if max(self.src_x_in_bytes, self.dst_x_in_bytes) < 0 or min(self.width_in_bytes, self.height) < 0:
-            raise _cuda.LogicError("cuMemcpy2D failed: invalid argument: a negative size")
-        rows = range(self.height)
+            raise LogicError("cuMemcpy2D failed: invalid argument: it needs a source and a destination")
         for x, pitch in ((self.src_x_in_bytes, self.src_pitch), (self.dst_x_in_bytes, self.dst_pitch)):
             if self.height > 1 and pitch < x + self.width_in_bytes:
-                raise _cuda.LogicError("cuMemcpy2D failed: invalid argument: rows are wider than their pitch")
-        waits = stream is None or isinstance(stream, bool)
+                raise LogicError("cuMemcpy2D failed: invalid argument: rows are wider than their pitch")
         if self.width_in_bytes:
-            for row in rows:
+            for row in range(self.height):
                 source = self._row(self._src, row + self.src_y, self.src_pitch, self.src_x_in_bytes)
                 target = self._row(self._dst, row + self.dst_y, self.dst_pitch, self.dst_x_in_bytes)
-                self._copy(target, source, () if waits else (stream,))
+                self._copy(target, source, () if isinstance(how, bool) else (how,))
 
     def _row(self, end: Any, row: int, pitch: int, x: int) -> Any:
         """Where a row begins on the device, or its bytes on the host."""
@@ -65,7 +101,7 @@ class Memcpy2D:
             return end + start
         flat = end.reshape(-1, order="A").view(np.uint8)
         if start + self.width_in_bytes > flat.size:
-            raise _cuda.LogicError("cuMemcpy2D failed: invalid argument: the host buffer is too small")
+            raise LogicError("cuMemcpy2D failed: invalid argument: the host buffer is too small")
         return flat[start : start + self.width_in_bytes]
 
     def _copy(self, target: Any, source: Any, stream: tuple[Any, ...]) -> None:

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from trtprep_worker.device_link import LogicError, Pinned, connect, fill_with_poison
 
+from ._boost import NotInstantiable, from_cpp, need_long
+
 _pinned_numbers = itertools.count(1)
-_all_pinned: weakref.WeakValueDictionary[int, _Pinned] = weakref.WeakValueDictionary()
+_all_pinned: weakref.WeakValueDictionary[int, PinnedMemory] = weakref.WeakValueDictionary()
 #: Of mapped memory, by its address on the device.
-_mapped: weakref.WeakValueDictionary[int, _Pinned] = weakref.WeakValueDictionary()
-_DEVICEMAP = 2
+_mapped: weakref.WeakValueDictionary[int, PinnedMemory] = weakref.WeakValueDictionary()
+_DEVICEMAP, _ALL_FLAGS = 2, 7
 
 
-class _Pinned:
-    """Pinned host memory. ``memory`` is None once it was given back."""
+class PinnedMemory:
+    """Pinned host memory, whoever made it. ``memory`` is None once it was given back."""
 
     def __init__(self, memory: np.ndarray, mapped: bool = False) -> None:
         self.memory: np.ndarray | None = memory
@@ -25,13 +27,11 @@ class _Pinned:
         self.number = next(_pinned_numbers)
         self.address = memory.ctypes.data
         _all_pinned[self.number] = self
-        self._interface = memory.__array_interface__
         if mapped and memory.nbytes:
             self.device_address = connect().cuda("map_host", memory.nbytes)
             _mapped[self.device_address] = self
 
     def get_device_pointer(self) -> int:
-        """The address by which a run's tensors may lie in this memory, where it was made with DEVICEMAP."""
         if not self.device_address or self.memory is None:
             problem = "this host memory is not mapped: ask for it with host_alloc_flags.DEVICEMAP"
             raise LogicError(f"cuMemHostGetDevicePointer failed: invalid argument: {problem}")
@@ -41,11 +41,7 @@ class _Pinned:
         if getattr(self, "device_address", 0):
             connect().cuda_at_exit("unmap_host", self.device_address)
 
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        return self._interface
-
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
         if self.memory is None:
             raise LogicError("cuMemFreeHost failed: this host memory was given back before")
         if self.device_address:
@@ -54,81 +50,92 @@ class _Pinned:
         self._kept, self.memory = self.memory, None  # arrays over it must go on being safe to touch
 
 
-class PagelockedHostAllocation(_Pinned):
+class PagelockedHostAllocation(NotInstantiable):
     """The ``base`` of the arrays made by `pagelocked_empty`."""
 
+    _pinned: PinnedMemory
+
+    @from_cpp("free(pycuda::pagelocked_host_allocation {lvalue})", name="PagelockedHostAllocation.free")
     def free(self) -> None:
-        self._give_back()
+        self._pinned.give_back()
+
+    @from_cpp("get_device_pointer(pycuda::host_pointer {lvalue})", name="HostPointer.get_device_pointer")
+    def get_device_pointer(self) -> int:
+        """The address by which a run's tensors may lie in this memory, where it was made with DEVICEMAP."""
+        return self._pinned.get_device_pointer()
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return self._interface  # type: ignore[attr-defined]
 
 
-class RegisteredHostMemory(_Pinned):
-    """The ``base`` of the arrays made by `register_host_memory`."""
+def _shape(shape: Any) -> tuple[int, ...]:
+    """As C++ reads it: a Python int, or what has ``__iter__`` (`trt.Dims` has not) and gives Python ints."""
+    if isinstance(shape, int):
+        return (int(shape),)
+    if not hasattr(shape, "__iter__"):
+        wanted = "tuple(...)" if hasattr(shape, "__len__") else "int(...)"
+        raise AttributeError(
+            f"{type(shape).__name__!r} object has no attribute '__iter__' (PyCUDA needs {wanted} of it)"
+        )
+    try:
+        return tuple(need_long(size) for size in shape)
+    except TypeError as error:
+        raise TypeError(f"{error}; tuple(int(d) for d in shape) makes such a shape") from None
 
-    def __init__(self, memory: np.ndarray, mapped: bool = False) -> None:
-        super().__init__(memory, mapped)
-        self.base = memory
 
-    def unregister(self) -> None:
-        self._give_back()
+def _memory_of(shape: Any, dtype: Any, order: Any) -> np.ndarray:
+    kind, dims = np.dtype(dtype), _shape(shape)
+    if kind.hasobject:
+        raise TypeError("host memory for copies cannot hold Python objects")
+    order = "C" if order is None else str(order).upper()
+    if order not in ("C", "F"):
+        raise LogicError(f"numpy_empty failed: invalid argument - unrecognized order specifier {order!r}")
+    return np.empty(dims, kind, order)  # type: ignore[call-overload]
 
 
-def pagelocked_empty(shape: Any, dtype: Any, order: Any = "C", mem_flags: int = 0) -> np.ndarray:
+@from_cpp("pagelocked_empty(object shape, object dtype, object order='C', unsigned int mem_flags=0)")
+def pagelocked_empty(shape: Any, dtype: Any, order: Any, mem_flags: int) -> np.ndarray:
     """Unlike a GPU's it is full of NaN, so that reading it too early shows."""
-    many = isinstance(shape, (tuple, list)) or getattr(shape, "ndim", 0) > 0
-    dims = tuple(map(index, shape)) if many else (index(shape),)
+    if mem_flags & ~_ALL_FLAGS:
+        raise LogicError(f"cuMemHostAlloc failed: invalid argument: no host_alloc_flags have the value {mem_flags}")
+    memory = _memory_of(shape, dtype, order)
     connect().cuda("host_alloc")
-    memory = np.empty(dims, dtype, "F" if order == "F" else "C")
     fill_with_poison(memory)
-    return np.asarray(PagelockedHostAllocation(memory, bool(index(mem_flags) & _DEVICEMAP)))
+    made: Any = object.__new__(PagelockedHostAllocation)
+    made._pinned, made._interface = PinnedMemory(memory, bool(mem_flags & _DEVICEMAP)), memory.__array_interface__
+    return np.asarray(made)
 
 
-def pagelocked_zeros(shape: Any, dtype: Any, order: Any = "C", mem_flags: int = 0) -> np.ndarray:
-    array = pagelocked_empty(shape, dtype, order, mem_flags)
-    array.fill(0)
-    return array
-
-
-def pagelocked_empty_like(array: np.ndarray, mem_flags: int = 0) -> np.ndarray:
-    return pagelocked_empty(array.shape, array.dtype, _order(array), mem_flags)
-
-
-def pagelocked_zeros_like(array: np.ndarray, mem_flags: int = 0) -> np.ndarray:
-    return pagelocked_zeros(array.shape, array.dtype, _order(array), mem_flags)
-
-
-def aligned_empty(shape: Any, dtype: Any, order: Any = "C", alignment: int = 4096) -> np.ndarray:
-    memory = np.empty(shape, dtype, order)
+@from_cpp("aligned_empty(object shape, object dtype, object order='C', unsigned int alignment=4096)")
+def aligned_empty(shape: Any, dtype: Any, order: Any, alignment: int) -> np.ndarray:
+    if alignment < 1 or alignment & (alignment - 1):
+        raise LogicError("aligned_malloc failed: invalid argument - alignment must be a power of two")
+    memory = _memory_of(shape, dtype, order)
     raw = np.empty(memory.nbytes + alignment, np.uint8)
     start = -raw.ctypes.data % alignment
-    return raw[start : start + memory.nbytes].view(memory.dtype).reshape(memory.shape, order=order)
+    found = "F" if memory.flags.f_contiguous and not memory.flags.c_contiguous else "C"
+    return raw[start : start + memory.nbytes].view(memory.dtype).reshape(memory.shape, order=found)  # type: ignore[call-overload]
 
 
-def aligned_zeros(shape: Any, dtype: Any, order: Any = "C", alignment: int = 4096) -> np.ndarray:
-    array = aligned_empty(shape, dtype, order, alignment)
-    array.fill(0)
-    return array
-
-
-def register_host_memory(ary: np.ndarray, flags: int = 0) -> np.ndarray:
-    """A pinned array over the memory of ``ary``, for as long as the result lives."""
-    if not ary.flags.forc:
-        raise ValueError("register_host_memory: the array is not contiguous")
-    connect().cuda("host_alloc")
-    return np.asarray(RegisteredHostMemory(ary, bool(index(flags) & _DEVICEMAP)))
-
-
-def _order(array: np.ndarray) -> str:
-    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+@from_cpp("register_host_memory(object ary, unsigned int flags=0)")
+def register_host_memory(ary: Any, flags: int) -> np.ndarray:
+    """Raises LogicError, always: see the message."""
+    what = "register_host_memory failed: invalid argument"
+    if not isinstance(ary, np.ndarray):
+        raise LogicError(f"{what} - ary argument is not a numpy array")
+    if not ary.flags.c_contiguous:
+        raise LogicError(f"{what} - ary argument is not contiguous")
+    problem = (
+        "register_host_memory: PyCUDA ends the process here (SIGSEGV), whatever the array: it gives the result a "
+        "second base, which NumPy refuses, and goes on with what was freed. Make the array with pagelocked_empty, or "
+        "pin its memory with cudaHostRegister(array.ctypes.data, array.nbytes, 0) of cuda.bindings.runtime"
+    )
+    connect().cuda("host_misuse", "crash", problem)
+    raise LogicError(problem)
 
 
 # -- arguments of copies
-
-
-def index(value: Any) -> int:
-    """What PyCUDA takes for a number or an address. Raises TypeError."""
-    if not hasattr(value, "__index__"):
-        raise TypeError(f"an integer or a DeviceAllocation is needed, not {type(value).__name__}")
-    return value.__index__()
 
 
 def host_array(value: Any, what: str, *, write: bool = False) -> np.ndarray:
@@ -136,6 +143,8 @@ def host_array(value: Any, what: str, *, write: bool = False) -> np.ndarray:
     if isinstance(value, np.generic) and not write:
         value = np.asarray(value)
     array = value if isinstance(value, np.ndarray) else np.frombuffer(value, np.uint8)
+    if write and array is not value and not array.flags.writeable:
+        raise BufferError(f"{what}: Object is not writable.")
     if not array.flags.forc:
         raise ValueError(f"{what}: the host array is not contiguous (np.ascontiguousarray makes it so)")
     if write and not array.flags.writeable:
@@ -175,11 +184,15 @@ def pinned_part(array: np.ndarray, what: str) -> Pinned:
     owner: Any = array
     while isinstance(owner, (np.ndarray, memoryview)):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    if not isinstance(owner, _Pinned):
-        problem = "the host buffer is pageable; an asynchronous copy needs pinned memory (pagelocked_empty)"
-    elif owner.memory is None:
-        problem = "the host buffer is no longer pinned: it was freed or unregistered"
+    pinned = owner._pinned if isinstance(owner, PagelockedHostAllocation) else None
+    if pinned is not None and pinned.memory is None:
+        problem = "the host buffer is no longer pinned: it was freed"
+    elif pinned is not None:
+        return Pinned(pinned, array.ctypes.data - pinned.address, array.nbytes)
     else:
-        return Pinned(owner, array.ctypes.data - owner.memory.ctypes.data, array.nbytes)
+        part = pinned_at(array.ctypes.data, array.nbytes)
+        if part is not None:  # cudaHostRegister's, or cudaMallocHost's
+            return part
+        problem = "the host buffer is pageable; an asynchronous copy needs pinned memory (pagelocked_empty)"
     connect().cuda("host_misuse", "pageable", f"{what}: {problem}")
     raise LogicError(f"{what}: {problem}")

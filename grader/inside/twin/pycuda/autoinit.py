@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
+from contextlib import suppress as _suppress
 
 import pycuda.driver as _cuda
 
@@ -14,5 +14,5 @@ context = device._make_minded_context()
 
 @atexit.register
 def _leave() -> None:
-    with contextlib.suppress(ConnectionError):  # the device may have ended first
+    with _suppress(ConnectionError):  # the device may have ended first
         context.pop()

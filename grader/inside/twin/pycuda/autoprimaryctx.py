@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
+from contextlib import suppress as _suppress
 
 import pycuda.driver as _cuda
 
@@ -15,5 +15,5 @@ context._push_minded()
 
 @atexit.register
 def _leave() -> None:
-    with contextlib.suppress(ConnectionError):  # the device may have ended first
+    with _suppress(ConnectionError):  # the device may have ended first
         _cuda.Context.pop()

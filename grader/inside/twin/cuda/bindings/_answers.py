@@ -24,7 +24,7 @@ class Answer(Error):  # noqa: N818 (it is none to whoever asked)
 
     def __init__(self, code: Code) -> None:
         super().__init__(code.name)
-        self.code = code
+        self._code = code
 
 
 def command(outputs: int = 0, kind: type[Code] = cudaError_t) -> Callable[[_Function], _Function]:
@@ -39,8 +39,8 @@ def command(outputs: int = 0, kind: type[Code] = cudaError_t) -> Callable[[_Func
                 if not isinstance(error, Answer):
                     print(f"{function.__name__}: {error}", file=sys.stderr)
                 if kind is cudaError_t:  # the driver API keeps none
-                    last.error = cudaError_t(error.code)
-                return (kind(error.code), *[None] * outputs)
+                    last.error = cudaError_t(error._code)
+                return (kind(error._code), *[None] * outputs)
 
         return run
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycuda._host import PagelockedHostAllocation, RegisteredHostMemory, aligned_empty, dtype_name, pinned_at
+from pycuda._host import PinnedMemory, aligned_empty, dtype_name, pinned_at
 from trtprep_worker.addresses import on_device
 from trtprep_worker.device_link import LogicError, Pinned, connect, fill_with_poison
 
-_allocated: dict[int, PagelockedHostAllocation] = {}
-_registered: dict[int, RegisteredHostMemory] = {}
+_allocated: dict[int, PinnedMemory] = {}
+_registered: dict[int, PinnedMemory] = {}
 #: The last ones freed are kept, full of NaN: whoever still reads them meets that, and no crash.
 _freed: collections.deque[np.ndarray] = collections.deque(maxlen=16)
 
@@ -76,7 +76,7 @@ def need_pinned(end: Pointer, size: int, what: str) -> Pinned:
 def refuse(kind: str, message: str, code: int = 1) -> None:
     connect().cuda("host_misuse", kind, message, runtime=True)
     error = LogicError(message)
-    error.code = code
+    error._code = code
     raise error
 
 
@@ -99,7 +99,7 @@ def allocate(size: int, *, mapped: bool = False) -> int:
         return 0
     memory = aligned_empty(size, np.uint8)
     fill_with_poison(memory)
-    owner = PagelockedHostAllocation(memory, mapped)
+    owner = PinnedMemory(memory, mapped)
     _allocated[owner.address] = owner
     return owner.address
 
@@ -114,7 +114,7 @@ def free(end: Pointer) -> None:
         return
     _freed.append(owner.memory)
     fill_with_poison(owner.memory)
-    owner.free()
+    owner.give_back()
 
 
 def device_pointer(end: Pointer) -> int:
@@ -130,7 +130,7 @@ def register(end: Pointer, size: int, *, mapped: bool = False) -> None:
     connect().cuda("host_alloc", runtime=True)
     need_host(end, size, "cudaHostRegister")
     memory = np.frombuffer(memoryview((ctypes.c_ubyte * size).from_address(end.address)).cast("B"), np.uint8)
-    _registered[end.address] = RegisteredHostMemory(memory, mapped)
+    _registered[end.address] = PinnedMemory(memory, mapped)
 
 
 def unregister(end: Pointer) -> None:
@@ -139,4 +139,4 @@ def unregister(end: Pointer) -> None:
     if owner is None:
         refuse("free", f"cudaHostUnregister of {end.address:#x}, which is not registered")
         return
-    owner.unregister()
+    owner.give_back()
