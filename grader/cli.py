@@ -264,6 +264,16 @@ def bench(
     print_measurements(measurements, _console)
 
 
+@app.command("new-exercise")
+def new_exercise(name: Annotated[str, typer.Argument(help="as q5_profiling")]) -> None:
+    """Write the skeleton of a new exercise: a whole small one that passes the project's own rules, to be changed."""
+    from grader.new_exercise import what_next, write
+
+    for path in write(name, course.ROOT):
+        _console.print(f"wrote {path}", soft_wrap=True)
+    _console.print(escape(what_next(name)), soft_wrap=True)
+
+
 def _with_answers(ids: list[str] | None, submission: Path) -> tuple[tuple[Exercise, ...], dict[str, set[str]]]:
     """The exercises to grade: those named, or all that the submission has an answer to. Raises CourseError.
 

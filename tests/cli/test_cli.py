@@ -418,7 +418,7 @@ def test_a_mistake_in_a_process_of_its_own_ends_the_same_way(small: SmallCourse,
 def test_without_a_command_there_is_help() -> None:
     done = trtprep()
 
-    for command in ("list", "doctor", "run", "hint", "python", "shell", "bench"):
+    for command in ("list", "doctor", "run", "hint", "python", "shell", "bench", "new-exercise"):
         assert command in done.out
     assert "Traceback" not in done.err
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from grader.course import exercises
+from grader.course import exercises, find
 from grader.notebooks import cells
 from grader.notebooks.build import notebook_path, with_walkthrough
 from grader.notebooks.reading import ANSWER_ID
@@ -69,7 +69,7 @@ def test_the_notebook_holds_the_solution_of_today(exercise) -> None:
 
 
 def test_messages_name_cells_and_their_lines() -> None:
-    q1 = exercises()[2]
+    q1 = find("q1")
     mine = {"optimise": "# answer: optimise\n\ndef optimise(path):\n    return 1 / 0\n"}
     answer = cells.assemble(q1, mine)
     lines = answer.source.splitlines()
