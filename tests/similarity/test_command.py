@@ -141,11 +141,11 @@ def test_hostile_files_are_named_and_the_others_compared(people: Class, tmp_path
     people.hand_in("eve", b"(a" * 100_000)
     people.hand_in("fay", b"[" * 9_000 + b"x" * 100_000)
     (people.people / "gus.zip").write_bytes(b"no zip file")
-    (people.people / "notes.txt").write_text("")
+    (people.people / "[red]notes\x1b[2J.txt").write_text("")
     lines = people.compare().splitlines()
     told = [line for line in lines if line.startswith("not compared: ")]
     assert told == [
-        "not compared: notes.txt: neither a folder nor a zip file",
+        "not compared: [red]notes\\x1b[2J.txt: neither a folder nor a zip file",
         f"not compared: cleo: {C1.id}/stub.py: larger than 256 KiB",
         f"not compared: dan: {C1.id}/stub.py: not UTF-8 text",
         f"not compared: eve: {C1.id}/stub.py: more than 20,000 tokens",

@@ -6,7 +6,7 @@ import pytest
 
 from grader.similarity.reader import MOST_BYTES, NotCompared, Reader
 
-#: Pygments looks for the end of each name behind ``\N{`` up to the end of the text: minutes, for this one.
+#: Pygments looks for the end of each name behind ``\N{`` up to the end of the text, which takes longer than 10 s here.
 HANGS = b"'" + b"\\N{" * 80_000
 DEEP = b"[" * 9_000 + b"]" * 9_000
 
@@ -40,3 +40,17 @@ def test_odd_texts_are_read(data: bytes) -> None:
         found = reader.read(data)
     assert len(found.code) == len(found.lines)
     assert all(1 <= line <= len(found.text) for line in found.lines)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a = 'b'", 'a = """b\\n{c}\nd"""'),
+        ("def f():\n    return 1", 'def f():\n    """Docstring."""  # comment\n    return  1\n'),
+        ("a = 1", "\ufeffa = 1"),
+        ("first = second(1.5)", "one = two(0x7)"),
+    ],
+)
+def test_what_a_copier_changes_is_not_seen(one: str, other: str) -> None:
+    with Reader() as reader:
+        assert reader.read(one.encode()).code == reader.read(other.encode()).code
