@@ -209,6 +209,29 @@ def batch(
 
 
 @app.command()
+def similar(
+    submissions: Annotated[Path, typer.Argument(help="a folder or zip file for each person, as for `trtprep batch`")],
+    out: Annotated[Path, typer.Option(help="folder for similarity.html and similarity.csv, a batch's or another")],
+    exercise: Annotated[
+        list[str] | None,
+        typer.Option("--exercise", help="as c1; repeat it for more", show_default="all that somebody has answered"),
+    ] = None,
+    least: Annotated[float, typer.Option(min=0, max=1, help="how much alike a pair is that is told")] = 0.5,
+) -> None:
+    """Which answers of a class are alike beyond the stub, or like the published solution: a hint, never a mark.
+
+    Nothing of a submission is run. Exit status: 0 compared; 2 nothing could be; 130 interrupted.
+    """
+    from grader.similarity.command import similar as compare_all
+
+    try:
+        compare_all(submissions, out, names=exercise or (), least=least, console=_console)
+    except KeyboardInterrupt:
+        _errors.print("[red]trtprep:[/red] interrupted before anything was written")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@app.command()
 def hint(
     exercise: Annotated[str, typer.Argument(help="exercise, as c1")],
     task: Annotated[str | None, typer.Argument(help="task id, as in `trtprep list`; default: the first")] = None,

@@ -10,6 +10,7 @@ EXTRAS = {
     "frameworks": ("torch", "onnxscript", "tensorflow", "tf2onnx", "keras"),
     "speech": ("torchaudio", "soundfile"),
     "notebooks": ("nbgrader",),
+    "similarity": ("copydetect",),
     "gpu": ("tensorrt", "pycuda"),
 }
 

@@ -13,14 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from grader import course
-from grader.course import Exercise
 
 from .graders import Task
 from .here import Here, Site
 from .pool import Pool, Skipped, could_be_graded
 from .progress import Progress
 from .records import BatchError, Record, Records
-from .submissions import Submission, SubmissionError, find, read
+from .submissions import Submission, answered, find_beside
 
 ALL_GRADED, SOME_UNGRADED, NONE_GRADED, INTERRUPTED = 0, 1, 2, 130
 #: For one exercise of one submission on the twin: far more than one takes whose every call hangs until its own limit.
@@ -56,18 +55,13 @@ def batch(
     """
     named = tuple(dict.fromkeys(course.find(name) for name in names))
     out = out.resolve()  # graders start elsewhere
-    found, passed_over = find(submissions)
-    found = [submission for submission in found if submission.path.resolve() != out]
-    if submissions.resolve() == out:
-        raise BatchError(f"results in {out} would lie among the submissions: give another --out")
-    if not found:
-        raise SubmissionError(f"{submissions} has no submission: a folder or a zip file for each person is expected")
+    found, passed_over = find_beside(submissions, out)
     with contextlib.closing(_site(tier_name, ray)) as site, Records(out) as records:
         before = records.batch() if resume else None
         if not resume and not records.empty:
             raise BatchError(f"{out} has results already: go on with --resume, or give another --out")
         exercises = named or tuple(course.find(name) for name in (before.exercises if before else ()))
-        exercises = exercises or _answered(found, submissions)
+        exercises = exercises or answered(found, submissions)
         if seed is None:
             seed = before.seed if before else secrets.randbelow(2**31)
         begun = site.begin(exercises, seed)
@@ -137,24 +131,6 @@ def _no_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _answered(found: list[Submission], folder: Path) -> tuple[Exercise, ...]:
-    """The exercises to which there is an answer. Raises SubmissionError where there is none."""
-    everything = course.exercises()
-    answered: set[str] = set()
-    for submission in found:
-        if len(answered) == len(everything):
-            break
-        with contextlib.suppress(SubmissionError):  # said when it is its turn
-            answered |= read(submission, everything).exercises
-    chosen = tuple(exercise for exercise in everything if exercise.id in answered)
-    if not chosen:
-        first = everything[0].id
-        raise SubmissionError(
-            f"nobody in {folder} has an answer: expected PERSON/{first}/stub.py, or a zip file with it"
-        )
-    return chosen
 
 
 def _reports(out: Path) -> list[Path]:

@@ -7,19 +7,23 @@ notebooks. What is graded is a copy of a person's files, read once, so that noth
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grader import course
 from grader.course import ANSWER_NAMES, Exercise
 
 from . import notebook_answers
 from .names import file_text, safe_name
 from .trees import FILE, FOLDER, FolderTree, Parts, Refused, Tree, ZipTree
 
-__all__ = ["Answers", "Submission", "SubmissionError", "find", "read", "safe_name", "write"]
+__all__ = [
+    "Answers", "Submission", "SubmissionError", "answered", "find", "find_beside", "read", "safe_name", "write",
+]  # fmt: skip
 
 MOST_FILE_BYTES = 1 << 20  #: of one file; answers have some 10 KiB
 MOST_BYTES = 8 << 20  #: of all files of a person
@@ -99,6 +103,35 @@ def find(folder: Path) -> tuple[list[Submission], list[str]]:
         taken.add(person)
         found.append(Submission(person, Path(entry.path)))
     return sorted(found, key=lambda submission: submission.person), passed_over
+
+
+def find_beside(folder: Path, out: Path) -> tuple[list[Submission], list[str]]:
+    """The same, where results are written to `out`, which is nobody's submission. Raises SubmissionError."""
+    found, passed_over = find(folder)
+    found = [submission for submission in found if submission.path.resolve() != out.resolve()]
+    if folder.resolve() == out.resolve():
+        raise SubmissionError(f"results in {out} would lie among the submissions: give another --out")
+    if not found:
+        raise SubmissionError(f"{folder} has no submission: a folder or a zip file for each person is expected")
+    return found, passed_over
+
+
+def answered(found: list[Submission], folder: Path) -> tuple[Exercise, ...]:
+    """The exercises to which there is an answer. Raises SubmissionError where there is none."""
+    everything = course.exercises()
+    there: set[str] = set()
+    for submission in found:
+        if len(there) == len(everything):
+            break
+        with contextlib.suppress(SubmissionError):  # said when it is its turn
+            there |= read(submission, everything).exercises
+    chosen = tuple(exercise for exercise in everything if exercise.id in there)
+    if not chosen:
+        first = everything[0].id
+        raise SubmissionError(
+            f"nobody in {folder} has an answer: expected PERSON/{first}/stub.py, or a zip file with it"
+        )
+    return chosen
 
 
 def read(submission: Submission, exercises: Iterable[Exercise]) -> Answers:

@@ -32,8 +32,8 @@ def write_pages(results: ClassResults, out: Path) -> list[Path]:
     pages = []
     for person in results.people:
         pages.append(out / link(person))
-        _write("person.html", pages[-1], person_page(results, person))
-    _write("class.html", out / PAGE, class_page(results))  # last: its links lead somewhere
+        write_page("person.html", pages[-1], person_page(results, person))
+    write_page("class.html", out / PAGE, class_page(results))  # last: its links lead somewhere
     return [out / PAGE, *pages]
 
 
@@ -42,7 +42,8 @@ def link(person: Person) -> str:
     return f"{PEOPLE}/{safe_name(person.name)}/{PAGE}"
 
 
-def _write(template: str, path: Path, page: dict[str, Any]) -> None:
+def write_page(template: str, path: Path, page: dict[str, Any]) -> None:
+    """Render a template with these values. Raises ReportError."""
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
