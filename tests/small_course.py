@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -125,6 +126,11 @@ def environment() -> dict[str, str]:
     """This process's, without what pytest or a terminal has put there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "PYTHONUTF8": "1", "NO_COLOR": "1"}
+
+
+def heed_ctrl_c() -> None:
+    """For `preexec_fn`: a shell makes what it starts in the background ignore Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def trtprep(*words: str, env: dict[str, str] | None = None, cwd: Path = ROOT, stdin: str = "") -> Done:

@@ -15,7 +15,7 @@ import pytest
 from grader.batch.one import recorded
 from grader.batch.records import BATCH, RESULTS, read_batch, read_records
 from grader.score import ExerciseResult, RunResult, Status, TaskResult
-from tests.small_course import EXERCISE, Done, SmallCourse, environment, says_in_one_line
+from tests.small_course import EXERCISE, Done, SmallCourse, environment, heed_ctrl_c, says_in_one_line
 
 POINTS = {"right": 3, "seeded": 1, "slow": 2}
 CHECKS = """\
@@ -203,7 +203,7 @@ def test_ctrl_c_keeps_what_had_ended_and_says_how_to_go_on(the_class: Class) -> 
     the_class.hand_in(alice=RIGHT, hangs=HANGS, zoe=RIGHT)
     process = subprocess.Popen(
         the_class.command(*the_class.words("--jobs", "1")), env=environment(), text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True,
+        stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while "alice" not in (the_class.lines() if (the_class.out / RESULTS).exists() else []):

@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from small_course import EXERCISE, Done, SmallCourse, environment, says_in_one_line, tasks, trtprep
+from small_course import EXERCISE, Done, SmallCourse, environment, heed_ctrl_c, says_in_one_line, tasks, trtprep
 
 from grader import cli, course, tiers
 from grader.fixtures.efficientnet import WEIGHTS_PACKAGE, WEIGHTS_VERSION
@@ -362,11 +362,6 @@ def test_a_run_in_which_nothing_could_be_graded_ends_with_2(tmp_path: Path) -> N
     assert "0 / 0 points (3 of 3 points were not run)" in done.out
 
 
-def _heed_ctrl_c() -> None:
-    """A shell makes what it starts in the background ignore Ctrl-C, and that is inherited."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_keeps_what_had_ended_and_says_so_in_one_line(tmp_path: Path) -> None:
     small, started, report = (
         SmallCourse(tmp_path, POINTS, INTERRUPTED, RIGHT),
@@ -377,7 +372,7 @@ def test_ctrl_c_keeps_what_had_ended_and_says_so_in_one_line(tmp_path: Path) -> 
     process = subprocess.Popen(
         small.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
         env=environment() | {"TRTPREP_TEST_STARTED": str(started)},
-        preexec_fn=_heed_ctrl_c,
+        preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     _wait_for(started, process)
     assert {n: t["status"] for n, t in tasks(json.loads(report.read_text())).items()}["first"] == "passed"
